@@ -1,0 +1,72 @@
+"""The pieces every model part is made of: linear map, embedding, dropout.
+
+Parameters are float32. Products run in `dtype` and sum in float32, so that `bfloat16` changes the
+speed of the products and nothing else.
+"""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+from jaxtyping import Array, Float, Int, Key
+
+from seq2seq_jax.rng import named
+
+
+def product(x: Float[Array, "*N D"], kernel: Float[Array, "D F"], dtype: str) -> Float[Array, "*N F"]:
+    """x W with operands in `dtype` and the sum in float32."""
+    return jnp.matmul(x.astype(dtype), kernel.astype(dtype), preferred_element_type=jnp.float32)
+
+
+class Linear(nnx.Module):
+    """y = x W + b. W: Glorot & Bengio (2010) uniform; b: zeros."""
+
+    def __init__(self, inputs: int, outputs: int, *, key: Key[Array, ""], dtype: str, bias=True):
+        init = jax.nn.initializers.glorot_uniform()
+        self.kernel = nnx.Param(init(named(key, "kernel"), (inputs, outputs)))
+        self.bias = nnx.Param(jnp.zeros(outputs)) if bias else None
+        self.dtype = dtype
+
+    def __call__(self, x: Float[Array, "*N D"]) -> Float[Array, "*N F"]:
+        y = product(x, self.kernel[...], self.dtype)
+        return y if self.bias is None else y + self.bias[...]
+
+
+class Embedding(nnx.Module):
+    """A table of V vectors, N(0, 1/E), that can also score: logits = x table^T (tied)."""
+
+    def __init__(self, size: int, width: int, *, key: Key[Array, ""], dtype: str):
+        self.table = nnx.Param(jax.random.normal(named(key, "table"), (size, width)) * width**-0.5)
+        self.dtype = dtype
+
+    def __call__(self, ids: Int[Array, "*N"]) -> Float[Array, "*N E"]:
+        return self.table[...][ids]
+
+    def attend(self, x: Float[Array, "*N E"]) -> Float[Array, "*N V"]:
+        return product(x, self.table[...].T, self.dtype)
+
+
+class Dropout(NamedTuple):
+    """The noise of one training step: a key and two traced rates, both in [0, 1)."""
+
+    key: Key[Array, ""]
+    input: Float[Array, ""]
+    output: Float[Array, ""]
+
+    def at(self, name: str | Int[Array, ""]) -> "Dropout":
+        """Independent noise for the part called `name`, or for a position."""
+        key = named(self.key, name) if isinstance(name, str) else jax.random.fold_in(self.key, name)
+        return self._replace(key=key)
+
+
+def drop(
+    x: Float[Array, "*N D"], rate: Float[Array, ""], key: Key[Array, ""], *, over_time: bool = False
+) -> Float[Array, "*N D"]:
+    """Inverted dropout: x / (1 - rate) with probability 1 - rate, else 0.
+
+    With `over_time`, x is B x time x D and one mask serves all positions (Gal & Ghahramani 2016).
+    """
+    shape = (x.shape[0], 1, x.shape[2]) if over_time else x.shape
+    keep = jax.random.bernoulli(key, 1 - rate, shape)
+    return jnp.where(keep, x / (1 - rate), 0.0)

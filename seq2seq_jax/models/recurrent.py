@@ -1,0 +1,141 @@
+"""Recurrent cells and their unrolling over a padded sequence.
+
+A carry is a tuple whose first entry is the output h_BH; the LSTM adds its cell state.
+"""
+
+from typing import ClassVar
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+from jaxtyping import Array, Bool, Float, Key
+
+from seq2seq_jax.models.layers import product
+from seq2seq_jax.rng import named
+
+Carry = tuple[Float[Array, "B H"], ...]
+
+
+class Cell(nnx.Module):
+    """One step of recurrence: (carry, x) -> carry.
+
+    Kernels hold the gates side by side. Input kernels are Glorot uniform and recurrent ones
+    orthogonal (Saxe et al. 2014), each gate on its own; biases are zero.
+    """
+
+    gates: ClassVar[int]
+    carries: ClassVar[int] = 1
+
+    def __init__(self, inputs: int, width: int, *, key: Key[Array, ""], dtype: str):
+        def gates(init, name, rows):
+            keys = jax.random.split(named(key, name), self.gates)
+            return jnp.concatenate([init(k, (rows, width)) for k in keys], axis=1)
+
+        initializers = jax.nn.initializers
+        self.input_kernel = nnx.Param(
+            gates(initializers.glorot_uniform(), "input_kernel", inputs)
+        )
+        self.recurrent_kernel = nnx.Param(
+            gates(initializers.orthogonal(), "recurrent_kernel", width)
+        )
+        self.bias = nnx.Param(jnp.zeros(self.gates * width))
+        self.width = width
+        self.dtype = dtype
+
+    def start(self, batch: int) -> Carry:
+        """Zeros."""
+        return tuple(jnp.zeros((batch, self.width)) for _ in range(self.carries))
+
+    def inputs(self, x: Float[Array, "B D"]) -> Float[Array, "B G"]:
+        return product(x, self.input_kernel[...], self.dtype) + self.bias[...]
+
+    def recurrence(self, h: Float[Array, "B H"]) -> Float[Array, "B G"]:
+        return product(h, self.recurrent_kernel[...], self.dtype)
+
+    def __call__(self, carry: Carry, x: Float[Array, "B D"]) -> Carry:
+        raise TypeError(f"{type(self).__name__} is an abstract cell")
+
+
+class Elman(Cell):
+    """h_t = tanh(W x_t + U h_{t-1} + b) (Elman 1990)."""
+
+    gates = 1
+
+    def __call__(self, carry: Carry, x: Float[Array, "B D"]) -> Carry:
+        (h,) = carry
+        return (jnp.tanh(self.inputs(x) + self.recurrence(h)),)
+
+
+class GRU(Cell):
+    """Gated recurrent unit (Cho et al. 2014), with the reset gate after the product (cuDNN's form).
+
+    r = sigmoid(W_r x + U_r h + b_r),  z = sigmoid(W_z x + U_z h + b_z),
+    n = tanh(W_n x + b_n + r * (U_n h + c_n)),  h' = (1 - z) * n + z * h.
+    """
+
+    gates = 3
+
+    def __init__(self, inputs: int, width: int, *, key: Key[Array, ""], dtype: str):
+        super().__init__(inputs, width, key=key, dtype=dtype)
+        self.reset_bias = nnx.Param(jnp.zeros(width))
+
+    def __call__(self, carry: Carry, x: Float[Array, "B D"]) -> Carry:
+        (h,) = carry
+        xr, xz, xn = jnp.split(self.inputs(x), 3, axis=-1)
+        hr, hz, hn = jnp.split(self.recurrence(h), 3, axis=-1)
+        r, z = jax.nn.sigmoid(xr + hr), jax.nn.sigmoid(xz + hz)
+        n = jnp.tanh(xn + r * (hn + self.reset_bias[...]))
+        return ((1 - z) * n + z * h,)
+
+
+class LSTM(Cell):
+    """Long short-term memory (Hochreiter & Schmidhuber 1997; forget gate of Gers et al. 2000).
+
+    i, f, o = sigmoid(W x + U h + b),  g = tanh(W x + U h + b),
+    c' = f * c + i * g,  h' = o * tanh(c').
+    """
+
+    gates = 4
+    carries = 2
+
+    def __init__(
+        self, inputs: int, width: int, *, key: Key[Array, ""], dtype: str, forget_bias: float
+    ):
+        super().__init__(inputs, width, key=key, dtype=dtype)
+        self.bias[...] = self.bias[...].at[width : 2 * width].set(forget_bias)
+
+    def __call__(self, carry: Carry, x: Float[Array, "B D"]) -> Carry:
+        h, c = carry
+        i, f, g, o = jnp.split(self.inputs(x) + self.recurrence(h), 4, axis=-1)
+        c = jax.nn.sigmoid(f) * c + jax.nn.sigmoid(i) * jnp.tanh(g)
+        return jax.nn.sigmoid(o) * jnp.tanh(c), c
+
+
+CELLS = {"elman": Elman, "gru": GRU, "lstm": LSTM}
+
+
+def make_cell(
+    name: str, inputs: int, width: int, *, key: Key[Array, ""], dtype: str, forget_bias: float
+) -> Cell:
+    options = {"forget_bias": forget_bias} if name == "lstm" else {}
+    return CELLS[name](inputs, width, key=key, dtype=dtype, **options)
+
+
+def unroll(
+    cell: Cell, x_BSD: Float[Array, "B S D"], valid_BS: Bool[Array, "B S"], *, reverse: bool = False
+) -> tuple[Carry, Float[Array, "B S H"]]:
+    """Runs the cell from zeros over the valid positions; gives the last carry and all outputs.
+
+    Padding leaves the carry as it is and outputs zeros, in both directions: a backward pass starts
+    at the last real token of each row, whatever padding stands behind it.
+    """
+
+    def body(carry, inputs):
+        x_BD, valid_B = inputs
+        valid_B1 = valid_B[:, None]
+        new = jax.tree.map(lambda n, o: jnp.where(valid_B1, n, o), cell(carry, x_BD), carry)
+        return new, jnp.where(valid_B1, new[0], 0.0)
+
+    inputs = (x_BSD.swapaxes(0, 1), valid_BS.T)
+    carry, h_SBH = jax.lax.scan(body, cell.start(x_BSD.shape[0]), inputs, reverse=reverse)
+    return carry, h_SBH.swapaxes(0, 1)

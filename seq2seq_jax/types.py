@@ -1,0 +1,59 @@
+"""Words shared by every module: pairs of text, batches of ids, and the dimension letters.
+
+Arrays end in their shape, one letter a dimension, always with the same meaning:
+
+| letter | meaning            | letter | meaning                          |
+|--------|--------------------|--------|----------------------------------|
+| B      | batch              | H      | decoder state                    |
+| S      | source positions   | M      | memory width                     |
+| T      | target positions   | A      | score space                      |
+| V      | vocabulary         | E      | embedding                        |
+| K      | beam entries       | L      | layers                           |
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+
+PAD, BOS, EOS, UNK = range(4)
+SPECIALS = ("<pad>", "<s>", "</s>", "<unk>")
+
+
+class Pair(NamedTuple):
+    """One example as text.
+
+    `alignment` holds gold links (source word, target word), counted from 0 over the words of the
+    two sides, without start or end tokens; None where no gold alignment is known.
+    """
+
+    source: str
+    target: str
+    alignment: tuple[tuple[int, int], ...] | None = None
+
+
+class Batch(NamedTuple):
+    """Examples as ids; a row ends in EOS and is filled up with PAD.
+
+    `index_B` is the example's position in its split, -1 in rows that only fill up the batch
+    (all PAD); they take part in no sum.
+    """
+
+    source_BS: np.ndarray
+    target_BT: np.ndarray
+    index_B: np.ndarray
+
+
+class Splits(NamedTuple):
+    """A data set as text. `notes` tell what was left out and why, one line each."""
+
+    train: list[Pair]
+    valid: list[Pair]
+    test: list[Pair]
+    notes: tuple[str, ...] = ()
+
+
+class InputError(ValueError):
+    """Bad input from the user; the message names the place and the fix.
+
+    Commands print it without a traceback and exit with status 1.
+    """
