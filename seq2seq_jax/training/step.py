@@ -1,0 +1,165 @@
+"""One training update as a pure function: (state, batch, hyper, key) -> state."""
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+from flax import nnx
+from jaxtyping import Array, Float, Int, Key
+
+from seq2seq_jax.models.layers import Dropout
+from seq2seq_jax.rng import named
+from seq2seq_jax.training import teacher_forcing
+from seq2seq_jax.training.losses import cross_entropy
+from seq2seq_jax.types import Batch
+
+Params = Any  # a dict of dicts of arrays
+WINDOW = (
+    "loss",
+    "correct",
+    "tokens",
+    "gold",
+    "coins",
+    "gradient_norm",
+    "updates",
+    "target_positions",
+)
+
+
+class TrainState(NamedTuple):
+    """All that an update changes. `window` sums since the last log line; the host resets it.
+
+    `bad_step` is the first update whose loss or gradient was not finite, else -1; that update and
+    the ones after it left the parameters as they were.
+    """
+
+    params: Params
+    opt_state: optax.OptState
+    ema: Params
+    step: Int[Array, ""]
+    window: dict[str, Float[Array, ""]]
+    bad_step: Int[Array, ""]
+
+
+class Hyper(NamedTuple):
+    """Traced numbers of one update: a new value compiles nothing."""
+
+    learning_rate: Float[Array, ""]
+    ratio: Float[Array, ""]
+    dropout_input: Float[Array, ""]
+    dropout_output: Float[Array, ""]
+    label_smoothing: Float[Array, ""]
+
+
+def empty_window() -> dict[str, Float[Array, ""]]:
+    return {name: jnp.float32(0) for name in WINDOW}
+
+
+def init_state(
+    params: Params, optimizer: optax.GradientTransformation, ema_decay: float
+) -> TrainState:
+    ema = jax.tree.map(jnp.copy, params) if ema_decay else ()
+    return TrainState(
+        params, optimizer.init(params), ema, jnp.int32(0), empty_window(), jnp.int32(-1)
+    )
+
+
+def make_train_step(config, graphdef: nnx.GraphDef, optimizer: optax.GradientTransformation):
+    """The update that `config` describes; not jitted.
+
+    params += learning_rate * optimizer(gradient of the objective's sum / real tokens), where the
+    sum runs over all micro-batches, so that accumulation changes rounding alone.
+    """
+    forcing, ema_decay = config.teacher_forcing, config.train.ema_decay
+    noisy = config.model.dropout.input > 0 or config.model.dropout.output > 0
+
+    def objective(params, batch: Batch, hyper: Hyper, key, forced: bool):
+        model = nnx.merge(graphdef, params)
+        dropout = None
+        if noisy:
+            dropout = Dropout(named(key, "dropout"), hyper.dropout_input, hyper.dropout_output)
+        state, source = model.decoder.start(model.encoder(batch.source_BS, dropout))
+        if forced:
+            unrolled = teacher_forcing.unroll_forced(
+                model.decoder, state, source, batch.target_BT, dropout
+            )
+        else:
+            unrolled = teacher_forcing.unroll(
+                model.decoder,
+                state,
+                source,
+                batch.target_BT,
+                hyper.ratio,
+                named(key, "teacher_forcing"),
+                batch.index_B,
+                granularity=forcing.granularity,
+                feed=forcing.feed,
+                dropout=dropout,
+            )
+        logits_BTV = model.decoder.logits(unrolled.readout_BTH)
+        sums = cross_entropy(logits_BTV, batch.target_BT, hyper.label_smoothing)
+        gold, coins = teacher_forcing.coin_counts(unrolled, batch.target_BT)
+        return sums.objective, {
+            "loss": sums.loss,
+            "correct": sums.correct,
+            "tokens": sums.tokens,
+            "gold": gold.astype(jnp.float32),
+            "coins": coins.astype(jnp.float32),
+        }
+
+    gradient = jax.grad(objective, has_aux=True)
+
+    def accumulate(params, batch: Batch, hyper: Hyper, key, forced: bool):
+        """Gradient and sums over the micro-batches, one after another."""
+        parts = config.train.accumulation
+        if parts == 1:
+            return gradient(params, batch, hyper, key, forced)
+
+        def part(total, inputs):
+            batch, index = inputs
+            new = gradient(params, batch, hyper, jax.random.fold_in(key, index), forced)
+            return jax.tree.map(jnp.add, total, new), None
+
+        # Every micro-batch takes rows from each device's share, so that none of them moves.
+        micro = jax.tree.map(
+            lambda x: x.reshape(-1, parts, *x.shape[1:]).swapaxes(0, 1), batch
+        )
+        first = jax.tree.map(lambda x: x[0], micro)
+        shapes = jax.eval_shape(lambda: gradient(params, first, hyper, key, forced))
+        zeros = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), shapes)
+        return jax.lax.scan(part, zeros, (micro, jnp.arange(parts)))[0]
+
+    def train_step(
+        state: TrainState, batch: Batch, hyper: Hyper, key: Key[Array, ""], *, forced: bool
+    ) -> TrainState:
+        """One update. `forced` is static: the fast path for ratio 1."""
+        key = jax.random.fold_in(key, state.step)
+        gradients, sums = accumulate(state.params, batch, hyper, key, forced)
+        gradients = jax.tree.map(lambda g: g / jnp.maximum(sums["tokens"], 1.0), gradients)
+        norm = optax.tree.norm(gradients)
+        finite = jnp.isfinite(norm) & jnp.isfinite(sums["loss"]) & (state.bad_step < 0)
+        updates, opt_state = optimizer.update(gradients, state.opt_state, state.params)
+        params = jax.tree.map(lambda p, u: p + hyper.learning_rate * u, state.params, updates)
+        ema = jax.tree.map(lambda e, p: ema_decay * e + (1 - ema_decay) * p, state.ema, params) if (
+            ema_decay
+        ) else ()
+
+        def keep(new, old):
+            return jax.tree.map(lambda n, o: jnp.where(finite, n, o), new, old)
+
+        sums |= {
+            "gradient_norm": norm,
+            "updates": jnp.float32(1),
+            "target_positions": jnp.float32(batch.target_BT.size),
+        }
+        return TrainState(
+            keep(params, state.params),
+            keep(opt_state, state.opt_state),
+            keep(ema, state.ema),
+            state.step + 1,
+            jax.tree.map(jnp.add, state.window, sums),
+            jnp.where(finite | (state.bad_step >= 0), state.bad_step, state.step),
+        )
+
+    return train_step
