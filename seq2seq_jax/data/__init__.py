@@ -1,0 +1,94 @@
+"""Data sets: text from a task, files or tensorflow-datasets; vocabularies; ids; batches."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import ml_collections
+import numpy as np
+
+from seq2seq_jax.data.sources import load_pairs
+from seq2seq_jax.data.vocabulary import Vocabulary, build
+from seq2seq_jax.types import InputError, Pair, Splits
+
+SPLITS = ("train", "valid", "test")
+
+__all__ = ["SPLITS", "Data", "Encoded", "Vocabulary", "encode", "load_data", "load_pairs"]
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """One split as ids, EOS at the end; entry i belongs to pair i of the split."""
+
+    source: list[np.ndarray]
+    target: list[np.ndarray]
+
+    def __len__(self) -> int:
+        return len(self.source)
+
+
+@dataclass(frozen=True)
+class Data:
+    """Everything that a run reads: vocabularies, text, ids, and what was left out."""
+
+    source: Vocabulary
+    target: Vocabulary
+    pairs: Splits
+    encoded: dict[str, Encoded]
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        return self.pairs.notes
+
+
+def load_data(
+    data: ml_collections.ConfigDict, vocabularies: tuple[Vocabulary, Vocabulary] | None = None
+) -> Data:
+    """The data set of `config.data`.
+
+    The vocabularies are built from the training split alone, or given (source, target): those of
+    the run that goes on. Training pairs longer than a side's `max_length` tokens (EOS not counted)
+    are left out and counted in `notes`; valid and test keep all. Raises InputError where no
+    training pair is left, and for all that a source of data finds wrong.
+    """
+    pairs = load_pairs(data)
+    if not pairs.train:
+        raise InputError(_nothing_left(data, "the training split is empty", pairs.notes))
+    source, target = vocabularies or _build(pairs.train, data)
+    encoded = {split: encode(getattr(pairs, split), source, target) for split in SPLITS}
+    train, kept = encoded["train"], []
+    limits = [data[side].max_length or np.inf for side in ("source", "target")]
+    for i, (s, t) in enumerate(zip(train.source, train.target, strict=True)):
+        if len(s) - 1 <= limits[0] and len(t) - 1 <= limits[1]:
+            kept.append(i)
+    if len(kept) < len(train):
+        note = (
+            f"train: {len(train) - len(kept)} of {len(train)} pairs left out: longer than "
+            f"data.source.max_length={data.source.max_length} or "
+            f"data.target.max_length={data.target.max_length} tokens"
+        )
+        pairs = pairs._replace(train=[pairs.train[i] for i in kept], notes=(*pairs.notes, note))
+        encoded["train"] = Encoded([train.source[i] for i in kept], [train.target[i] for i in kept])
+    if not kept:
+        raise InputError(_nothing_left(data, "no training pair is short enough", pairs.notes))
+    return Data(source, target, pairs, encoded)
+
+
+def encode(pairs: Sequence[Pair], source: Vocabulary, target: Vocabulary) -> Encoded:
+    """The ids of both sides of every pair."""
+    return Encoded(
+        [np.array(source.encode(pair.source), np.int32) for pair in pairs],
+        [np.array(target.encode(pair.target), np.int32) for pair in pairs],
+    )
+
+
+def _build(train: Sequence[Pair], data: ml_collections.ConfigDict) -> tuple[Vocabulary, Vocabulary]:
+    sources = [pair.source for pair in train]
+    targets = [pair.target for pair in train]
+    if data.joint_vocabulary:
+        joint = build(sources + targets, data.source, "data.source")
+        return joint, joint
+    return build(sources, data.source, "data.source"), build(targets, data.target, "data.target")
+
+
+def _nothing_left(data: ml_collections.ConfigDict, why: str, notes: Sequence[str]) -> str:
+    return "\n  ".join([f"data.name={data.name}: nothing to train on: {why}", *notes])

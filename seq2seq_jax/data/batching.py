@@ -1,0 +1,155 @@
+"""Batches of a few fixed shapes, by random access, and the Grain iterator over them."""
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from jaxtyping import Int
+
+from seq2seq_jax.data.buckets import Shape, assign, choose_buckets, padding_share
+from seq2seq_jax.types import PAD, Batch, InputError
+
+__all__ = ["Batches", "choose_buckets", "lengths", "make_iterator", "padding_share"]
+
+_FOREVER = 1 << 40  # batches; Grain wants a length, a run ends by its own count
+
+
+class _Piece(NamedTuple):
+    """One batch of an epoch before it is filled: its shape and its examples."""
+
+    shape: Shape
+    examples: np.ndarray
+
+
+class Batches:
+    """The examples of one split as batches: index i gives batch i of the run.
+
+    Every batch has `batch_size` rows and one of `shapes`; an example goes to the smallest shape
+    that holds both of its sides. The last batch of each shape is filled up with rows of PAD and
+    index -1, so every example comes exactly once an epoch.
+
+    With a seed, the run goes on for ever (or for `total` batches), and epoch e is a pure function
+    of (seed, e): examples are shuffled within their shape, cut into batches, and the batches
+    shuffled. Without a seed the batches come once, in order: shape by shape, then by index.
+
+    `source` and `target` hold one array of ids an example. Raises InputError where an example
+    fits no shape.
+    """
+
+    def __init__(
+        self,
+        source: Sequence[Sequence[int] | np.ndarray],
+        target: Sequence[Sequence[int] | np.ndarray],
+        shapes: Sequence[Shape],
+        batch_size: int,
+        seed: int | None = None,
+        total: int | None = None,
+    ):
+        self.shapes = tuple(sorted(shapes, key=lambda shape: (sum(shape), shape)))
+        self.batch_size = batch_size
+        self.seed = seed
+        self.lengths_N2 = lengths(source, target)
+        # Two flat arrays instead of many small ones: worker processes get them by pickle.
+        self._source, self._source_start = _flatten(source)
+        self._target, self._target_start = _flatten(target)
+        bucket_N = assign(self.lengths_N2, self.shapes)
+        if seed is not None and not len(bucket_N):
+            raise InputError("no examples to make batches of")
+        self._members = [np.flatnonzero(bucket_N == k) for k in range(len(self.shapes))]
+        self.per_epoch = sum(-(-len(members) // batch_size) for members in self._members)
+        once = self.per_epoch if seed is None else _FOREVER
+        self._length = once if total is None else min(total, once)
+        self._plans: dict[int, list[_Piece]] = {}
+
+    @property
+    def examples(self) -> int:
+        return len(self.lengths_N2)
+
+    def __len__(self) -> int:
+        return self._length
+
+    def __getitem__(self, index: int) -> Batch:
+        if not 0 <= index < self._length:
+            raise IndexError(index)
+        epoch, position = divmod(index, self.per_epoch)
+        (source_length, target_length), chosen = self._plan(epoch)[position]
+        index_B = np.full(self.batch_size, -1, np.int32)
+        index_B[: len(chosen)] = chosen
+        return Batch(
+            self._rows(self._source, self._source_start, chosen, source_length),
+            self._rows(self._target, self._target_start, chosen, target_length),
+            index_B,
+        )
+
+    def _rows(self, flat: np.ndarray, start: np.ndarray, chosen: np.ndarray, width: int):
+        rows = np.full((self.batch_size, width), PAD, np.int32)
+        for row, begin, end in zip(rows, start[chosen], start[chosen + 1], strict=False):
+            row[: end - begin] = flat[begin:end]
+        return rows
+
+    def _plan(self, epoch: int) -> list[_Piece]:
+        """The batches of one epoch. Two epochs are kept: reading ahead crosses their border."""
+        plan = self._plans.get(epoch)
+        if plan is None:
+            plan = self._make_plan(epoch)
+            # Replaced, not changed: several threads read it.
+            self._plans = {e: p for e, p in self._plans.items() if e == epoch - 1} | {epoch: plan}
+        return plan
+
+    def _make_plan(self, epoch: int) -> list[_Piece]:
+        members = self._members
+        generator = None
+        if self.seed is not None:
+            generator = np.random.default_rng([self.seed, epoch])
+            members = [generator.permutation(m) for m in members]
+        pieces = [
+            _Piece(shape, m[i : i + self.batch_size])
+            for shape, m in zip(self.shapes, members, strict=True)
+            for i in range(0, len(m), self.batch_size)
+        ]
+        if generator is not None:
+            pieces = [pieces[i] for i in generator.permutation(len(pieces))]
+        return pieces
+
+    def __getstate__(self) -> dict[str, Any]:
+        return self.__dict__ | {"_plans": {}}
+
+
+def lengths(source: Sequence, target: Sequence) -> Int[np.ndarray, "N 2"]:
+    """Tokens of both sides, EOS included."""
+    pairs = [(len(s), len(t)) for s, t in zip(source, target, strict=True)]
+    return np.array(pairs, np.int64).reshape(-1, 2)
+
+
+def make_iterator(batches: Batches, workers: int, prefetch: int, start: int = 0):
+    """A Grain iterator over `batches` from batch `start` on.
+
+    `workers` processes prepare the batches, or four threads of this process where it is 0;
+    `prefetch` batches are prepared ahead. Neither changes which batches come, nor their order.
+    `get_state` and `set_state` tell and restore the position (of the next batch to come out,
+    whatever was read ahead); a state holds for one number of workers, `start` for any.
+    """
+    import grain
+    from absl import flags
+
+    options = grain.ReadOptions(num_threads=4, prefetch_buffer_size=max(prefetch, 1))
+    dataset = grain.MapDataset.source(batches).to_iter_dataset(options)
+    if workers > 0:
+        if not flags.FLAGS.is_parsed():  # Grain reads flags; in a notebook nobody has parsed any
+            flags.FLAGS.mark_as_parsed()
+        buffer = max(prefetch // workers, 1)
+        dataset = dataset.mp_prefetch(
+            grain.MultiprocessingOptions(num_workers=workers, per_worker_buffer_size=buffer)
+        )
+    iterator = iter(dataset)
+    if start:
+        grain.experimental.set_next_index(iterator, start)
+    return iterator
+
+
+def _flatten(rows: Sequence) -> tuple[np.ndarray, np.ndarray]:
+    """All ids in one array, and where each example starts (one entry more than examples)."""
+    start = np.zeros(len(rows) + 1, np.int64)
+    np.cumsum([len(row) for row in rows], out=start[1:])
+    flat = np.concatenate([np.asarray(row, np.int32) for row in rows]) if len(rows) else []
+    return np.asarray(flat, np.int32), start

@@ -1,0 +1,163 @@
+"""Where text comes from: a generated task, the user's files, or tensorflow-datasets."""
+
+import difflib
+import gzip
+import zlib
+from collections.abc import Sequence
+from pathlib import Path
+
+import ml_collections
+
+from seq2seq_jax.data.holdout import complete
+from seq2seq_jax.types import InputError, Pair, Splits
+
+TFDS = "tfds:"
+
+
+def load_pairs(data: ml_collections.ConfigDict) -> Splits:
+    """The three splits of the data set that `data.name` names, as text.
+
+    `text`: the files of `data.train`, `data.valid`, `data.test` below `data.dir`; `tfds:NAME`
+    or `tfds:NAME/CONFIG`: tensorflow-datasets; else a task of data/tasks. Raises InputError that
+    names the key, or the file and line, and the fix.
+    """
+    if data.name.startswith(TFDS):
+        from seq2seq_jax.data.tfds_source import load_tfds
+
+        return load_tfds(data)
+    if data.name == "text":
+        return load_text(data)
+    from seq2seq_jax.data.tasks import TASKS
+
+    if data.name not in TASKS:
+        near = difflib.get_close_matches(data.name, TASKS, 1)
+        hint = f" (did you mean {near[0]}?)" if near else ""
+        raise InputError(
+            f"data.name={data.name!r} is unknown{hint}: use text, tfds:NAME[/CONFIG], or one of "
+            f"the tasks {', '.join(sorted(TASKS))}"
+        )
+    return TASKS[data.name](data)
+
+
+def load_text(data: ml_collections.ConfigDict) -> Splits:
+    """Parallel files or TSV, plain or .gz; splits that have no file are held out of train."""
+    if not data.train:
+        raise InputError(
+            "data.train is empty: name two parallel files ('train.de train.en') or one TSV"
+        )
+    given, notes = {}, []
+    for split in ("train", "valid", "test"):
+        if data[split]:
+            given[split], note = read_pairs(data, split)
+            notes += note
+    return complete(given, data, notes)
+
+
+def read_pairs(data: ml_collections.ConfigDict, split: str) -> tuple[list[Pair], list[str]]:
+    """The pairs of one split's files, and a note on pairs with an empty side, which are left out.
+
+    Two names separated by a space are parallel files, source first; one name is a TSV whose
+    columns `data.columns` (counted from 0) hold source and target.
+    """
+    key = f"data.{split}"
+    paths = [Path(data.dir).expanduser() / name for name in data[split].split()]
+    if len(paths) == 2:
+        sources, targets = (read_lines(path, key) for path in paths)
+        if len(sources) != len(targets):
+            raise InputError(
+                f"{key}: parallel files must have the same number of lines, but {paths[0]} has "
+                f"{len(sources)} and {paths[1]} has {len(targets)}"
+            )
+        rows = list(zip(sources, targets, strict=True))
+    elif len(paths) == 1:
+        rows = _columns(paths[0], read_lines(paths[0], key), data.columns)
+    else:
+        raise InputError(
+            f"{key}={data[split]!r} names {len(paths)} files: name two parallel files, separated "
+            "by a space, or one TSV"
+        )
+    return drop_empty(rows, split, str(paths[0]))
+
+
+def drop_empty(
+    rows: Sequence[tuple[str, str]], split: str, place: str
+) -> tuple[list[Pair], list[str]]:
+    """The rows as pairs, stripped, and a note that counts those with an empty side."""
+    stripped = [Pair(source.strip(), target.strip()) for source, target in rows]
+    pairs = [pair for pair in stripped if pair.source and pair.target]
+    if len(pairs) == len(stripped):
+        return pairs, []
+    first = next(i for i, pair in enumerate(stripped) if not (pair.source and pair.target))
+    left_out = f"{len(stripped) - len(pairs)} pairs with an empty side left out"
+    return pairs, [f"{split}: {left_out}, first: {place}:{first + 1}"]
+
+
+def read_lines(path: Path, key: str) -> list[str]:
+    """The lines of a UTF-8 text file, plain or .gz, without their ends.
+
+    Lines end at a line feed only: a Unicode line separator is part of its line, as in every tool
+    that counts lines. `key` is the config key that named the file.
+    """
+    try:
+        content = path.read_bytes()
+        if path.suffix == ".gz":
+            content = gzip.decompress(content)
+    except FileNotFoundError:
+        raise InputError(f"{key}: {path} does not exist{_near(path)}") from None
+    except (IsADirectoryError, PermissionError) as error:
+        raise InputError(f"{key}: {path} cannot be read: {error.strerror}") from None
+    except (gzip.BadGzipFile, EOFError, zlib.error) as error:
+        raise InputError(
+            f"{key}: {path} is not a whole gzip file ({error}): get it again, or drop .gz from "
+            "its name if it is plain text"
+        ) from None
+    lines = content.removeprefix(b"\xef\xbb\xbf").split(b"\n")
+    if lines[-1] == b"":
+        lines.pop()
+    try:
+        return [line.decode("utf-8").removesuffix("\r") for line in lines]
+    except UnicodeDecodeError:
+        number, error = _first_bad(lines)
+        raise InputError(
+            f"{path}:{number}: not UTF-8 ({error}): convert the file, for example with "
+            "iconv -f latin1 -t utf-8"
+        ) from None
+
+
+def _first_bad(lines: Sequence[bytes]) -> tuple[int, UnicodeDecodeError | None]:
+    for number, line in enumerate(lines, 1):
+        try:
+            line.decode("utf-8")
+        except UnicodeDecodeError as error:
+            return number, error
+    return 0, None
+
+
+def _columns(path: Path, lines: Sequence[str], columns: Sequence) -> list[tuple[str, str]]:
+    """Source and target of each line of a TSV; a blank line counts as an empty pair."""
+    if len(columns) != 2 or not all(isinstance(c, int) and c >= 0 for c in columns):
+        raise InputError(
+            f"data.columns={tuple(columns)!r}: a TSV needs two column numbers, counted from 0"
+        )
+    source, target = columns
+    rows = []
+    for number, line in enumerate(lines, 1):
+        fields = line.split("\t")
+        if len(fields) > max(source, target):
+            rows.append((fields[source], fields[target]))
+        elif line.strip():
+            raise InputError(
+                f"{path}:{number}: {len(fields)} tab-separated columns, expected at least "
+                f"{max(source, target) + 1} (data.columns={source},{target}): {line[:60]!r}"
+            )
+        else:
+            rows.append(("", ""))
+    return rows
+
+
+def _near(path: Path) -> str:
+    """What the user may have meant by a file that is not there."""
+    if not path.parent.is_dir():
+        return f", and neither does its folder {path.parent}: check data.dir"
+    near = difflib.get_close_matches(path.name, [p.name for p in path.parent.iterdir()], 3)
+    return f"; the folder has {', '.join(near)}" if near else "; check data.dir"
