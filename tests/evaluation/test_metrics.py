@@ -66,7 +66,7 @@ def test_statistics_add_up_to_corpus_bleu():
 
 def test_signatures_say_how():
     signatures = metrics.signatures()
-    assert "tok:13a" in signatures["bleu_signature"]
+    assert "tok:13a|smooth:exp" in signatures["bleu_signature"]
     assert "nrefs:1" in signatures["bleu_signature"]
     assert "nc:6" in signatures["chrf_signature"]
 

@@ -1,0 +1,39 @@
+"""The metrics that a table can show, and how."""
+
+from typing import NamedTuple
+
+
+class Column(NamedTuple):
+    """How a metric is shown: value * scale with so many digits; better: higher, lower or ""."""
+
+    metric: str
+    title: str
+    better: str
+    scale: float
+    digits: int
+
+
+COLUMNS = {
+    column.metric: column
+    for column in (
+        Column("exact_match", "exact match (%)", "higher", 100, 1),
+        Column("bleu", "BLEU", "higher", 1, 2),
+        Column("chrf", "chrF", "higher", 1, 2),
+        Column("token_accuracy", "token accuracy (%)", "higher", 100, 1),
+        Column("perplexity", "perplexity (forced)", "lower", 1, 3),
+        Column("perplexity_free", "perplexity (free)", "lower", 1, 3),
+        Column("aer", "AER (%)", "lower", 100, 1),
+        Column("loss", "loss (nats)", "lower", 1, 4),
+        Column("parameters", "parameters", "", 1, 0),
+        Column("seconds", "seconds", "", 1, 0),
+    )
+}
+DEFAULT_COLUMNS = (
+    "exact_match",
+    "bleu",
+    "perplexity",
+    "perplexity_free",
+    "aer",
+    "parameters",
+    "seconds",
+)

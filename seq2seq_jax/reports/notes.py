@@ -1,0 +1,79 @@
+"""What stands under the table: how it was made, and what is missing from it."""
+
+from seq2seq_jax.reports.results import Results
+from seq2seq_jax.reports.significance import RESAMPLES
+
+SIGNIFICANT = 0.05
+
+
+def made_by(results: Results) -> list[tuple[str, str]]:
+    """(title, text) of what somebody needs to make the results again."""
+    runs, known = results.runs, results.environments
+    seeds = ", ".join(str(seed) for seed in sorted(set(runs["seed"])))
+    finished = int((runs["state"] == "finished").sum())
+    versions = [environment["versions"] for environment in known if "versions" in environment]
+    rows = [
+        ("Command", results.command),
+        ("Config", results.config),
+        ("Seeds", f"{seeds} ({finished} of {len(runs)} runs finished)"),
+        ("Device", _several([item["device"] for item in known if "device" in item])),
+        ("Platform", _several([item["platform"] for item in known if "platform" in item])),
+        ("Commit", _several([item["commit"] for item in known if "commit" in item])),
+        (
+            "Versions",
+            _several([", ".join(f"{name} {item[name]}" for name in item) for item in versions]),
+        ),
+    ]
+    return [(title, text) for title, text in rows if text]
+
+
+def signatures(results: Results, metrics: list[str]) -> list[str]:
+    """sacrebleu's signatures of the metrics shown."""
+    tested = [
+        results.evaluation(cell, seed, "test")
+        for cell in results.cells
+        for seed in results.finished(cell)
+    ]
+    notes = []
+    for metric, name in (("bleu", "BLEU"), ("chrf", "chrF")):
+        key = f"{metric}_signature"
+        found = [test[key] for test in tested if key in test]
+        if metric in metrics and found:
+            notes.append(f"{name} signature: {_several(found)}")
+    return notes
+
+
+def reading(baseline: str, spread: bool, compared: bool) -> list[str]:
+    """How to read the table's marks."""
+    notes = []
+    if spread:
+        notes.append("± is the sample standard deviation over seeds (n - 1).")
+    if compared:
+        notes.append(
+            f"† differs from the baseline {baseline} at p < {SIGNIFICANT}: two-sided paired "
+            f"bootstrap over test sentences (Koehn 2004), {RESAMPLES} resamples, scores averaged "
+            "over seeds; not corrected for the number of comparisons."
+        )
+    return notes
+
+
+def missing(results: Results) -> list[str]:
+    """Every run that has not ended well, with the reason, and every file that could not be read."""
+    notes = []
+    for run in results.runs.to_dict("records"):
+        name = f"{run['cell']}, seed {run['seed']}"
+        if run["state"] == "failed":
+            notes.append(f"Failed: {name}: {run['reason']}")
+        elif run["state"] == "running":
+            # A missing step is None in a column of nothing else, and NaN among numbers.
+            known = run["step"] is not None and run["step"] == run["step"]
+            step = f"step {int(run['step'])} so far" if known else "no step logged yet"
+            notes.append(f"Not finished: {name}: {step}")
+        elif run["state"] == "missing":
+            notes.append(f"Not started: {name}")
+    return notes + [f"Not read: {problem}" for problem in dict.fromkeys(results.problems)]
+
+
+def _several(texts: list[str]) -> str:
+    """The different ones among texts of all runs, which usually are one."""
+    return " | ".join(dict.fromkeys(str(text) for text in texts if text))

@@ -1,0 +1,248 @@
+"""Reads the folder of a sweep, or of one run, finished or not, into data frames.
+
+Nothing else is read than what DESIGN.md names: sweep.json and, for each run, config.json,
+environment.json, metrics.jsonl, predictions/, DONE and FAILED.
+"""
+
+import json
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from seq2seq_jax.types import InputError
+
+RUN_COLUMNS = ["cell", "seed", "state", "step", "parameters", "seconds", "reason"]
+FINAL_COLUMNS = ["cell", "seed", "metric", "value"]
+CURVE_COLUMNS = ["cell", "seed", "step", "metric", "value"]
+NO_SWEEP: dict[str, Any] = {
+    "config": "",
+    "command": "",
+    "cells": [],
+    "seeds": [],
+    "baseline": "",
+    "columns": [],
+}
+
+
+@dataclass(frozen=True)
+class Results:
+    """What a sweep has produced so far. A run is one seed of one cell.
+
+    runs: one row a run: cell, seed, state (finished | running | failed | missing), step (the last
+    one logged, or the best step of a finished run), parameters, seconds, reason (of the end or of
+    the failure) and a column for every setting that varies over the cells (`settings`).
+    finals: the "test/" metrics of every run, without that prefix. curves: all other metrics by
+    step, as logged ("valid/bleu"). problems: what could not be read, one line each.
+    """
+
+    folder: Path
+    folders: dict[tuple[str, int], Path]
+    cells: list[str]
+    baseline: str
+    settings: list[str]
+    runs: pd.DataFrame
+    finals: pd.DataFrame
+    curves: pd.DataFrame
+    columns: list[str] = field(default_factory=list)
+    command: str = ""
+    config: str = ""
+    environments: list[dict[str, Any]] = field(default_factory=list)
+    problems: list[str] = field(default_factory=list)
+
+    def finished(self, cell: str) -> list[int]:
+        """The seeds of a cell that have ended well, in order."""
+        rows = self.runs[(self.runs["cell"] == cell) & (self.runs["state"] == "finished")]
+        return sorted(int(seed) for seed in rows["seed"])
+
+    def predictions(self, cell: str, seed: int, split: str) -> list[dict[str, Any]]:
+        """The lines of predictions/<split>.jsonl; empty where the run has not written them."""
+        path = self.folders[cell, seed] / "predictions" / f"{split}.jsonl"
+        return [line for _, line in _json_lines(path, self.problems)]
+
+    def evaluation(self, cell: str, seed: int, split: str) -> dict[str, Any]:
+        """predictions/<split>.json: how the split was evaluated; empty where there is none."""
+        return _json(self.folders[cell, seed] / "predictions" / f"{split}.json", self.problems)
+
+
+def read_results(workdir: str | Path) -> Results:
+    """Reads the folder of a sweep or of a single run. Raises InputError where it is neither."""
+    folder = Path(workdir)
+    if not folder.is_dir():
+        raise InputError(f"{folder}: no such folder; give the --workdir of a sweep or a run")
+    problems: list[str] = []
+    sweep = NO_SWEEP | _json(folder / "sweep.json", problems)
+    folders = _run_folders(folder, sweep)
+    if not folders:
+        raise InputError(
+            f"{folder}: neither a sweep (sweep.json, or <cell>/seed<k>/) nor a run (config.json)"
+        )
+    cells = list(dict.fromkeys(cell for cell, _ in folders))
+    configs = {run: _flat(_json(path / "config.json", problems)) for run, path in folders.items()}
+    environments = [_json(path / "environment.json", problems) for path in folders.values()]
+    overrides = {cell["name"]: cell["overrides"] for cell in sweep["cells"]}
+    settings = _settings(cells, configs, overrides)
+
+    runs, finals, curves = [], [], []
+    for (cell, seed), path in folders.items():
+        logged, final = _metrics(path / "metrics.jsonl", problems)
+        state = _state(path, logged, problems)
+        runs.append({"cell": cell, "seed": seed, **state, **settings[cell]})
+        finals += [(cell, seed, metric, value) for metric, value in final.items()]
+        curves += [(cell, seed, step, metric, value) for (step, metric), value in logged.items()]
+    names = list(next(iter(settings.values())))
+    baselines = [
+        config["sweep.baseline"] for config in configs.values() if "sweep.baseline" in config
+    ]
+    baseline = sweep["baseline"] or next(iter(baselines), "") or cells[0]
+    if baseline not in cells:
+        problems.append(f"the baseline {baseline!r} is no cell; comparing with {cells[0]!r}")
+        baseline = cells[0]
+    commands = [environment["command"] for environment in environments if "command" in environment]
+    return Results(
+        folder=folder,
+        folders=folders,
+        cells=cells,
+        baseline=baseline,
+        settings=names,
+        runs=pd.DataFrame(runs, columns=[*RUN_COLUMNS, *names]),
+        finals=pd.DataFrame(finals, columns=FINAL_COLUMNS),
+        curves=pd.DataFrame(curves, columns=CURVE_COLUMNS),
+        columns=list(sweep["columns"]),
+        command=sweep["command"] or next(iter(commands), ""),
+        config=sweep["config"],
+        environments=[environment for environment in environments if environment],
+        problems=problems,
+    )
+
+
+def _run_folders(folder: Path, sweep: dict[str, Any]) -> dict[tuple[str, int], Path]:
+    """(cell, seed) -> folder, in the sweep's order; expected runs whether they exist or not."""
+    expected = [(cell["name"], int(seed)) for cell in sweep["cells"] for seed in sweep["seeds"]]
+    found = sorted(
+        (path.parent.name, int(match[1]))
+        for path in folder.glob("*/seed*")
+        if path.is_dir() and (match := re.fullmatch(r"seed(\d+)", path.name))
+    )
+    if expected or found:
+        # Runs of an earlier form of the sweep stay visible, after the expected ones.
+        runs = dict.fromkeys(expected + found)
+        order = list(dict.fromkeys(cell for cell, _ in runs))
+        ordered = sorted(runs, key=lambda run: (order.index(run[0]), run[1]))
+        return {(cell, seed): folder / cell / f"seed{seed}" for cell, seed in ordered}
+    if (folder / "config.json").exists():
+        config = {"seed": 0} | _json(folder / "config.json", [])
+        return {(folder.resolve().name, config["seed"]): folder}
+    return {}
+
+
+def _state(path: Path, logged: dict[tuple[int, str], float], problems: list[str]) -> dict[str, Any]:
+    """How far a run has come."""
+    step = max((step for step, _ in logged), default=None)
+    state = {"step": step, "parameters": None, "seconds": None, "reason": ""}
+    if (path / "DONE").exists():
+        done = {**state, "best_step": step, **_json(path / "DONE", problems)}
+        return {
+            "state": "finished",
+            **{name: done[name] for name in state},
+            "step": done["best_step"],
+        }
+    if (path / "FAILED").exists():
+        text = (path / "FAILED").read_text(encoding="utf-8", errors="replace").strip()
+        reason = text.splitlines()[-1] if text else "no reason was written"
+        return {"state": "failed", **state, "reason": reason}
+    return {"state": "running" if path.is_dir() else "missing", **state}
+
+
+def _metrics(
+    path: Path, problems: list[str]
+) -> tuple[dict[tuple[int, str], float], dict[str, float]]:
+    """Logged values by (step, metric), and the final "test/" ones without that prefix.
+
+    The last value counts where a resumed run has written a step twice.
+    """
+    logged, final = {}, {}
+    for row, line in _json_lines(path, problems):
+        if "step" not in line or not isinstance(line["step"], int):
+            problems.append(f"{path}:{row}: expected a whole number as step; the line is left out")
+            continue
+        for metric, value in line.items():
+            number = float("nan") if value is None else value
+            if not isinstance(number, int | float):
+                problems.append(f"{path}:{row}: expected a number as {metric}; it is left out")
+            elif metric.startswith("test/"):
+                final[metric.removeprefix("test/")] = number
+            elif metric != "step":
+                logged[line["step"], metric] = number
+    return logged, final
+
+
+def _settings(
+    cells: list[str], configs: dict[tuple[str, int], dict], overrides: dict[str, dict]
+) -> dict[str, dict[str, Any]]:
+    """cell -> the settings that vary over the cells: as the sweep says, else as the configs do."""
+    first: dict[str, dict[str, Any]] = {cell: {} for cell in cells}
+    for (cell, _), config in configs.items():
+        first[cell] = first[cell] or config
+    if overrides:
+        names = list(dict.fromkeys(name for cell in overrides.values() for name in cell))
+    else:
+        known = [config for config in first.values() if config]
+        keys = dict.fromkeys(key for config in known for key in config)
+        names = [
+            key
+            for key in keys
+            if key != "seed"
+            and len({json.dumps(config[key]) if key in config else "" for config in known}) > 1
+        ]
+    nothing = dict.fromkeys(names)
+    full = {cell: nothing | first[cell] for cell in cells}
+    for cell, values in overrides.items():
+        full[cell] |= values
+    return {cell: {name: full[cell][name] for name in names} for cell in cells}
+
+
+def _flat(config: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """{"model": {"attention": 1}} -> {"model.attention": 1}"""
+    flat: dict[str, Any] = {}
+    for key, value in config.items():
+        flat |= (
+            _flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {prefix + key: value}
+        )
+    return flat
+
+
+def _json(path: Path, problems: list[str]) -> dict[str, Any]:
+    """The object in a file; empty where there is no file, or a damaged one (then a problem)."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return {}
+    except (ValueError, OSError) as error:
+        problems.append(f"{path}: expected JSON: {error}")
+        return {}
+    if isinstance(content, dict):
+        return content
+    problems.append(f"{path}: expected a JSON object, found {type(content).__name__}")
+    return {}
+
+
+def _json_lines(path: Path, problems: list[str]) -> Iterator[tuple[int, dict[str, Any]]]:
+    """(line number, object) for every line; a torn last line of a live or killed run is no news."""
+    if not path.exists():
+        return
+    lines = path.read_text(encoding="utf-8", errors="replace").split("\n")
+    for number, line in enumerate(lines, start=1):
+        if not line.strip():
+            continue
+        try:
+            content = json.loads(line)
+        except ValueError:
+            content = None
+        if isinstance(content, dict):
+            yield number, content
+        elif number < len(lines):  # the last line is torn when no line end follows it
+            problems.append(f"{path}:{number}: expected a JSON object; the line is left out")
