@@ -126,6 +126,17 @@ def read(path: str | os.PathLike) -> ConfigDict:
         raise InputError(f"{path}: not a config of this version: {error}") from error
 
 
+def differences(old: ConfigDict, new: ConfigDict) -> list[str]:
+    """A line for each key in which two configs of a run differ; how a sweep is laid out is no part
+    of a run."""
+    before, after = flatten(old), flatten(new)
+    return [
+        f"{key} was {before[key]!r} and is now {after[key]!r}"
+        for key in after
+        if before[key] != after[key] and not key.startswith("sweep.")
+    ]
+
+
 def _problems(config: ConfigDict) -> list[str]:
     return config_checks.problems(config, flatten(config), flatten(defaults()))
 
@@ -161,7 +172,7 @@ def _where(path: Path, error: Exception) -> str:
     if isinstance(error, SyntaxError):
         lines = [error.lineno]
     line = f", line {lines[-1]}" if lines else ""
-    read = error.name if isinstance(getattr(error, "obj", None), ConfigDict) else None
+    read = error.name if isinstance(error, AttributeError) else None
     written = re.match(r"\W*Key \W*(\w+)\W* does not exist", str(error))
     if key := read or (written and written[1]):
         parts = sorted({part for full in flatten(defaults()) for part in full.split(".")})

@@ -1,0 +1,56 @@
+"""`python -m seq2seq_jax VERB [flags]`: finds the command and imports it alone."""
+
+import importlib
+import os
+import sys
+from collections.abc import Sequence
+
+COMMANDS = {
+    "train": "one run; the same command resumes it",
+    "sweep": "every cell of a config's sweep(), over seeds",
+    "evaluate": "metrics of a run on a split",
+    "translate": "arguments or standard input, a line out for a line in",
+    "report": "table, significance, curves and pictures of a sweep or run",
+}
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Exit status: 0 fine, 1 bad input, 2 wrong usage, 130 interrupted."""
+    verb = arguments[0] if arguments else "--help"
+    if verb in ("--help", "-h", "help"):
+        print(usage())
+        return 0
+    if verb not in COMMANDS:
+        from seq2seq_jax.config_checks import nearest
+
+        print(f"error: no command {verb}{nearest(verb, COMMANDS)}\n\n{usage()}", file=sys.stderr)
+        return 2
+    from seq2seq_jax.commands import common
+    from seq2seq_jax.types import InputError
+
+    command = importlib.import_module(f"seq2seq_jax.commands.{verb}")
+    try:
+        return command.main(arguments[1:])
+    except common.Help:
+        print(f"{command.__doc__}\nFlags:\n{command.define().get_help()}")
+        return 0
+    except common.UsageError as error:
+        print(f"error: {error} ({verb} --help explains)", file=sys.stderr)
+        return 2
+    except InputError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    except BrokenPipeError:  # the reader, as `head`, has ended
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except KeyboardInterrupt:
+        return 130
+
+
+def usage() -> str:
+    verbs = "\n".join(f"  {name:10} {text}" for name, text in COMMANDS.items())
+    return f"usage: ./launch.sh VERB [flags]\n\n{verbs}\n\nVERB --help explains the flags."
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,165 @@
+"""What the commands share: flags, the device, the compilation cache."""
+
+import os
+import platform as machine
+import re
+import sys
+import zlib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from absl import flags
+from ml_collections import config_flags
+
+from seq2seq_jax import config as configs
+from seq2seq_jax.config_checks import nearest
+from seq2seq_jax.types import InputError
+
+PLATFORMS = {"cpu": "cpu", "gpu": "cuda,rocm", "tpu": "tpu"}
+
+
+class UsageError(Exception):
+    """A wrong command line; exit status 2."""
+
+
+class Help(Exception):
+    """--help was asked for."""
+
+
+def make_flags(*, platform: bool = False, config: bool = False) -> flags.FlagValues:
+    """The flags that several commands have; each command adds its own."""
+    values = flags.FlagValues()
+    flags.DEFINE_string("workdir", None, "Folder of the run or sweep.", flag_values=values)
+    if platform:
+        flags.DEFINE_enum(
+            "platform",
+            None,
+            list(PLATFORMS),
+            "Device to use; without it the best one that is there.",
+            flag_values=values,
+        )
+    if config:
+        flags.DEFINE_string(
+            "config",
+            None,
+            "Experiment file, FILE.py or FILE.py:ARGUMENT. --config.KEY=VALUE overrides a key of"
+            " configs/default.py, as --config.model.attention.score=dot.",
+            flag_values=values,
+        )
+    return values
+
+
+def parse(values: flags.FlagValues, arguments: Sequence[str]) -> list[str]:
+    """Sets the flags from the command line; returns the other arguments.
+
+    Raises:
+      UsageError: for unknown flags and wrong values.
+      Help: for --help.
+    """
+    before = arguments[: arguments.index("--")] if "--" in arguments else arguments
+    if {"--help", "-h", "-help"} & set(before):
+        raise Help
+    try:
+        return values(["seq2seq_jax", *arguments])[1:]
+    except flags.UnrecognizedFlagError as error:
+        names = [f"--{name}" for name in values]
+        hint = nearest(f"--{error.flagname}", names)
+        raise UsageError(f"no flag --{error.flagname}{hint}") from None
+    except flags.Error as error:
+        raise UsageError(str(error)) from None
+
+
+def require(values: flags.FlagValues, *names: str) -> None:
+    for name in names:
+        if not values[name].value:
+            raise UsageError(f"--{name}=... is missing")
+
+
+def split_overrides(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
+    """(--config.KEY=VALUE arguments, all others)."""
+    end = list(arguments).index("--") if "--" in arguments else len(arguments)
+    is_override = [
+        i < end and bool(re.match(r"--?(no)?config\.", argument))
+        for i, argument in enumerate(arguments)
+    ]
+    # `--config.a.b value`: the value is the next argument.
+    for i, argument in enumerate(arguments[:-1]):
+        if is_override[i] and "=" not in argument and not arguments[i + 1].startswith("-"):
+            is_override[i + 1] = True
+    chosen = [a for a, yes in zip(arguments, is_override, strict=True) if yes]
+    others = [a for a, yes in zip(arguments, is_override, strict=True) if not yes]
+    return chosen, others
+
+
+def parse_overrides(arguments: Sequence[str]) -> dict[str, Any]:
+    """The values of `--config.KEY=VALUE`, each of the type that the key has in configs/default.py.
+
+    Raises:
+      InputError: that lists all unknown keys.
+      UsageError: for a value of the wrong type.
+    """
+    defaults = configs.defaults()
+    known = configs.flatten(defaults)
+    keys = [m[1] for a in arguments if (m := re.match(r"--?(?:no)?config\.([^=]*)", a)) is not None]
+    unknown = [
+        f"--config.{key}: no such key{nearest(key, known)}" for key in keys if key not in known
+    ]
+    if unknown:
+        raise InputError("\n  ".join(["unknown keys:", *unknown]))
+    values = flags.FlagValues()
+    argv = ["seq2seq_jax", *arguments]
+    holder = config_flags.DEFINE_config_dict("config", defaults, flag_values=values, sys_argv=argv)
+    try:
+        rest = values(argv)[1:]
+    except (flags.Error, ValueError, TypeError) as error:
+        raise UsageError(str(error)) from None
+    if rest:
+        raise UsageError(f"unexpected argument {rest[0]}")
+    return config_flags.get_override_values(holder)
+
+
+def use_platform(platform: str | None) -> None:
+    """Chooses the device before JAX is imported and says which one it is, on standard error.
+
+    Raises:
+      InputError: where the platform was asked for and is absent.
+    """
+    if platform:
+        os.environ["JAX_PLATFORMS"] = PLATFORMS[platform]
+    use_compilation_cache()
+    import jax
+
+    try:
+        devices = jax.devices(platform)
+    except RuntimeError as error:
+        raise InputError(
+            f"--platform={platform or 'unset'}: JAX finds no such device here"
+            f" ({str(error).splitlines()[0]}). Leave the flag out to take what is there; for"
+            " another JAX, start launch.sh with SEQ2SEQ_JAX_ACCELERATOR=cpu, cuda or tpu."
+        ) from None
+    kind = devices[0].device_kind
+    kind = "" if kind == devices[0].platform else f" ({kind})"
+    count = f"{len(devices)} x " if len(devices) > 1 else ""
+    print(f"device: {count}{devices[0].platform}{kind}", file=sys.stderr, flush=True)
+
+
+def use_compilation_cache() -> None:
+    """Keeps compiled steps in the user's cache folder; JAX_COMPILATION_CACHE_DIR wins."""
+    os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(cache_folder()))
+    os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.2")
+
+
+def cache_folder() -> Path:
+    """The user's cache folder, a part for each kind of processor.
+
+    Code that was compiled for one processor may not run on another that shares the home folder.
+    """
+    home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    try:
+        about = Path("/proc/cpuinfo").read_text(encoding="utf-8")
+        flags_of_cpu = re.findall(r"^(?:flags|Features)\s*:.*$", about, re.MULTILINE)[:1]
+    except OSError:
+        flags_of_cpu = []
+    code = zlib.crc32(repr([machine.machine(), machine.processor(), *flags_of_cpu]).encode())
+    return Path(home) / "seq2seq_jax" / "jax" / f"{code:08x}"

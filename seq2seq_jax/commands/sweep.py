@@ -1,0 +1,85 @@
+"""Trains every cell of a config's sweep() over seeds; the same command goes on where it ended.
+
+    ./launch.sh sweep --config=configs/X.py --workdir=DIR [--seeds=5] [--workers=2] [--dry_run]
+
+Finished runs are skipped, a failed run stops no other and leaves FAILED in its folder. Ctrl-C lets
+the runs save and ends. --config.KEY=VALUE applies to every cell.
+"""
+
+import os
+import shlex
+import sys
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+
+from absl import flags
+
+from seq2seq_jax.commands import common
+
+
+def define() -> flags.FlagValues:
+    values = common.make_flags(platform=True, config=True)
+    flags.DEFINE_integer(
+        "seeds", 0, "Seeds a cell; 0 = config.sweep.seeds.", lower_bound=0, flag_values=values
+    )
+    flags.DEFINE_enum(
+        "executor", "local", ["local", "slurm"], "Where the runs are trained.", flag_values=values
+    )
+    flags.DEFINE_integer(
+        "workers", 1, "local: runs at a time; they share the cores.", 1, flag_values=values
+    )
+    flags.DEFINE_multi_string(
+        "slurm",
+        [],
+        "slurm: NAME=VALUE for submitit, repeated, as --slurm=timeout_min=60"
+        " --slurm=slurm_partition=gpu.",
+        flag_values=values,
+    )
+    flags.DEFINE_boolean("dry_run", False, "Print the runs and end.", flag_values=values)
+    return values
+
+
+def main(arguments: Sequence[str]) -> int:
+    from seq2seq_jax.sweeps import executors, runner
+
+    overrides, others = common.split_overrides(arguments)
+    values = define()
+    if rest := common.parse(values, others):
+        raise common.UsageError(f"unexpected argument {rest[0]}")
+    common.require(values, "config", "workdir")
+    parameters = _parameters(values.slurm)
+    plan = runner.make_plan(
+        values.config,
+        values.workdir,
+        common.parse_overrides(overrides),
+        values.seeds,
+        command=shlex.join(["./launch.sh", "sweep", *arguments]),
+    )
+    if values.dry_run:
+        print(runner.describe(plan))
+        return 0
+    passed = [f"--platform={values.platform}"] if values.platform else []
+    if values.executor == "local":
+        workers = min(values.workers, len(plan.runs))
+        executor = partial(executors.local, workers=workers, flags=passed)
+    else:
+        folder = Path(values.workdir) / "slurm"
+        executor = partial(executors.slurm, folder=folder, parameters=parameters, flags=passed)
+    common.use_compilation_cache()
+    outcomes = runner.execute(plan, executor)
+    print(runner.summarize(plan, outcomes), file=sys.stderr)
+    states = {outcome.state for outcome in outcomes}
+    if states & {"stopped", "queued"}:
+        return 130
+    return 1 if states & {"failed", "busy"} else os.EX_OK
+
+
+def _parameters(pairs: Sequence[str]) -> dict[str, str | int]:
+    parameters = {}
+    for pair in pairs:
+        name, equals, value = pair.partition("=")
+        if not equals:
+            raise common.UsageError(f"--slurm={pair}: expected NAME=VALUE")
+        parameters[name] = int(value) if value.isdigit() else value
+    return parameters

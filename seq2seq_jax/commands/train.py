@@ -1,0 +1,65 @@
+"""Trains one run; the same command resumes it.
+
+    ./launch.sh train --config=configs/X.py[:argument] --workdir=DIR [--config.KEY=VALUE ...]
+
+A folder that holds a config.json needs no --config: the run starts or goes on with it. Ctrl-C saves
+and ends.
+"""
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from absl import flags
+from ml_collections import ConfigDict
+
+from seq2seq_jax import config as configs
+from seq2seq_jax.commands import common
+from seq2seq_jax.types import InputError
+
+
+def define() -> flags.FlagValues:
+    return common.make_flags(platform=True, config=True)
+
+
+def main(arguments: Sequence[str]) -> int:
+    from seq2seq_jax.sweeps import child, claims
+
+    overrides, others = common.split_overrides(arguments)
+    values = define()
+    if rest := common.parse(values, others):
+        raise common.UsageError(f"unexpected argument {rest[0]}")
+    common.require(values, "workdir")
+    workdir = Path(values.workdir)
+    config = resolve(values.config, workdir, overrides)
+    try:
+        with claims.claim(workdir):
+            common.use_platform(values.platform)
+            from seq2seq_jax.evaluation.run import train
+
+            train(config, workdir)
+    except claims.Busy as error:
+        print(f"error: {error}", file=sys.stderr)
+        return child.BUSY
+    return 0
+
+
+def resolve(path: str | None, workdir: Path, overrides: Sequence[str]) -> ConfigDict:
+    """The config of the command line, which has to be that of the folder where it has one."""
+    saved = workdir / "config.json"
+    if path is None:
+        if overrides:
+            raise common.UsageError(f"{overrides[0]} needs --config=FILE.py")
+        if not saved.exists():
+            raise InputError(f"{workdir} holds no config.json, so --config=FILE.py is needed")
+        config = configs.read(saved)
+        configs.validate(config)
+        return config
+    config = configs.load(path, common.parse_overrides(overrides))
+    if saved.exists() and (changed := configs.differences(configs.read(saved), config)):
+        lines = "".join(f"\n  {line}" for line in changed)
+        raise InputError(
+            f"{workdir} holds a run with another config; take another --workdir, or leave out"
+            f" --config to go on with the old one:{lines}"
+        )
+    return config

@@ -1,0 +1,79 @@
+"""Translates its arguments, or else standard input: a line out for a line in.
+
+./launch.sh translate --workdir=RUN [TEXT ...]
+./launch.sh translate --workdir=RUN < source.txt > translation.txt
+./launch.sh translate --workdir=RUN --attention=alignment.png "je suis étudiant"
+"""
+
+import itertools
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import BinaryIO
+
+from absl import flags
+
+from seq2seq_jax.commands import common
+from seq2seq_jax.types import InputError
+
+CHUNK = 256  # lines translated together
+
+
+def define() -> flags.FlagValues:
+    values = common.make_flags(platform=True)
+    flags.DEFINE_string(
+        "attention",
+        None,
+        "File for the picture of the alignment, of one sentence; .png, .svg or .pdf.",
+        flag_values=values,
+    )
+    return values
+
+
+def main(arguments: Sequence[str]) -> int:
+    values = define()
+    texts = common.parse(values, arguments)
+    common.require(values, "workdir")
+    if values.attention and len(texts) != 1:
+        raise common.UsageError("--attention draws one sentence: give it as the one argument")
+    common.use_platform(values.platform)
+    from seq2seq_jax.evaluation.run import load_run
+
+    run = load_run(values.workdir)
+    # A terminal wants its answer at once.
+    chunk = 1 if not texts and sys.stdin.isatty() else CHUNK
+    lines = iter(texts) if texts else read_lines(sys.stdin.buffer)
+    while part := list(itertools.islice(lines, chunk)):
+        for text in translate_lines(run, part):
+            print(text, flush=chunk == 1)
+        sys.stdout.flush()
+    if values.attention:
+        _draw(run, texts[0], Path(values.attention))
+    return 0
+
+
+def translate_lines(run, lines: Sequence[str]) -> list[str]:
+    """The translations in the order of the lines; an empty line stays one."""
+    full = [line for line in lines if line.strip()]
+    translated = iter(run.translate(full) if full else [])
+    return [next(translated).text if line.strip() else "" for line in lines]
+
+
+def read_lines(stream: BinaryIO) -> Iterator[str]:
+    """The lines of a stream without their ends. Raises InputError with the number of a bad one."""
+    for number, raw in enumerate(stream, start=1):
+        try:
+            yield raw.decode("utf-8").rstrip("\r\n")
+        except UnicodeDecodeError as error:
+            raise InputError(
+                f"standard input, line {number}: not UTF-8 ({error.reason} at byte {error.start});"
+                " convert it, as with iconv -f latin1 -t utf-8"
+            ) from None
+
+
+def _draw(run, text: str, path: Path) -> None:
+    from seq2seq_jax.reports import plots
+
+    translation = run.translate([text])[0]
+    plots.save_alignment(translation, path)
+    print(f"alignment: {path}", file=sys.stderr)

@@ -1,0 +1,158 @@
+"""Where the runs of a sweep are trained: on this machine, or by Slurm."""
+
+import os
+import signal
+import threading
+import time
+from collections import deque
+from collections.abc import Generator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+from seq2seq_jax.sweeps.child import Child
+from seq2seq_jax.sweeps.progress import make_progress
+from seq2seq_jax.sweeps.runner import Outcome, Run
+from seq2seq_jax.types import InputError
+
+POLL_SECONDS = 0.2
+
+
+def local(runs: Sequence[Run], workers: int = 1, flags: Sequence[str] = ()) -> list[Outcome]:
+    """Trains on this machine, `workers` runs at a time, each with its share of the cores.
+
+    After Ctrl-C (or SIGTERM, SIGHUP) the children save and end; a second Ctrl-C kills them. The
+    runs that had not begun are missing from the result.
+    """
+    if not runs:
+        return []
+    waiting, outcomes = deque(runs), []
+    shares = core_shares(workers)
+    # Together the workers take the memory of an accelerator that one process would take alone.
+    memory = {"XLA_PYTHON_CLIENT_MEM_FRACTION": f"{0.9 / workers:.2f}"} if workers > 1 else {}
+    running: dict[int, Child] = {}  # worker -> what it trains
+    with _interruptible(), make_progress(len(runs)) as progress:
+        try:
+            while waiting or running:
+                for worker in range(workers):
+                    if waiting and worker not in running:
+                        child = running[worker] = Child(waiting.popleft(), flags, memory)
+                        if shares:
+                            _bind(child.pid, shares[worker])
+                        progress.start(child)
+                for worker, child in list(running.items()):
+                    if outcome := child.poll():
+                        outcomes.append(outcome)
+                        del running[worker]
+                        progress.end(child, outcome)
+                progress.update(list(running.values()))
+                time.sleep(POLL_SECONDS)
+        except KeyboardInterrupt:
+            progress.say("stopping: the runs save and end (Ctrl-C again kills them)")
+            outcomes += _stop(list(running.values()))
+    return outcomes
+
+
+def slurm(
+    runs: Sequence[Run],
+    folder: Path,
+    parameters: Mapping[str, Any] = {},
+    flags: Sequence[str] = (),
+    cluster: str = "slurm",
+) -> list[Outcome]:
+    """Submits one job a run through submitit and waits for them.
+
+    Args:
+      folder: of the jobs' scripts and logs.
+      parameters: for submitit's AutoExecutor, as `{"timeout_min": 60, "slurm_partition": "gpu"}`.
+      cluster: `slurm`, or what else submitit knows (`local`).
+
+    After Ctrl-C the jobs go on; their runs come back as `queued`.
+    """
+    if not runs:
+        return []
+    try:
+        import submitit
+    except ImportError:
+        raise InputError(
+            "--executor=slurm needs submitit, the extra `slurm`: pip install submitit"
+        ) from None
+    try:
+        executor = submitit.AutoExecutor(folder=folder, cluster=cluster)
+        executor.update_parameters(name="seq2seq_jax", **parameters)
+        with executor.batch():
+            jobs = [executor.submit(train, run, flags) for run in runs]
+    except (RuntimeError, NameError, TypeError) as error:
+        raise InputError(f"submitit did not take the jobs: {error}") from error
+    left = dict(zip(jobs, runs, strict=True))
+    outcomes: list[Outcome] = []
+    with make_progress(len(runs)) as progress:
+        progress.say(f"submitted {len(jobs)} jobs: {', '.join(job.job_id for job in jobs)}")
+        try:
+            while left:
+                for job in [job for job in left if job.done()]:
+                    outcomes.append(_result(job, left.pop(job)))
+                    progress.report(outcomes[-1])
+                time.sleep(POLL_SECONDS)
+        except KeyboardInterrupt:
+            ids = " ".join(job.job_id for job in left)
+            progress.say(f"the jobs go on without this process; to end them: scancel {ids}")
+            outcomes += [Outcome(run, "queued", 0.0) for run in left.values()]
+    return outcomes
+
+
+def train(run: Run, flags: Sequence[str]) -> Outcome:
+    """Trains one run in a child process and waits for it: what a job does on its node."""
+    return Child(run, flags).wait()
+
+
+def _result(job: Any, run: Run) -> Outcome:
+    error = job.exception()
+    return Outcome(run, "failed", 0.0, str(error)) if error else job.result()
+
+
+def core_shares(workers: int) -> list[list[int]]:
+    """The cores of each worker, as even as can be; empty where there is nothing to share out."""
+    if workers < 2 or not hasattr(os, "sched_getaffinity"):
+        return []
+    cores = sorted(os.sched_getaffinity(0))
+    if len(cores) < workers:
+        return []
+    return [
+        cores[len(cores) * i // workers : len(cores) * (i + 1) // workers] for i in range(workers)
+    ]
+
+
+def _bind(pid: int, cores: Sequence[int]) -> None:
+    with suppress(OSError):  # it has ended already, or the machine does not allow it
+        os.sched_setaffinity(pid, cores)
+
+
+def _stop(children: Sequence[Child]) -> list[Outcome]:
+    for child in children:
+        child.stop()
+    try:
+        return [child.wait() for child in children]
+    except KeyboardInterrupt:
+        for child in children:
+            child.kill()
+        return [child.wait() for child in children]
+
+
+@contextmanager
+def _interruptible() -> Generator[None]:
+    """SIGTERM and SIGHUP end the sweep as Ctrl-C does."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def interrupt(number: int, frame: object) -> None:
+        raise KeyboardInterrupt
+
+    signals = (signal.SIGTERM, signal.SIGHUP)
+    before = [signal.signal(number, interrupt) for number in signals]
+    try:
+        yield
+    finally:
+        for number, handler in zip(signals, before, strict=True):
+            signal.signal(number, handler)

@@ -1,0 +1,186 @@
+"""A sweep: which runs there are, which are still to do, and how they ended."""
+
+import json
+import os
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from ml_collections import ConfigDict
+
+from seq2seq_jax import config as configs
+from seq2seq_jax.sweeps import claims, grid
+from seq2seq_jax.types import InputError
+
+
+class Run(NamedTuple):
+    """One training: a cell with a seed, in its own folder."""
+
+    cell: str
+    seed: int
+    folder: Path
+    config: ConfigDict
+
+    @property
+    def name(self) -> str:
+        return f"{self.cell}/seed{self.seed}"
+
+
+class Plan(NamedTuple):
+    """All runs of a sweep and what sweep.json says of it."""
+
+    folder: Path
+    runs: list[Run]
+    description: dict[str, Any]
+
+
+class Outcome(NamedTuple):
+    """How a run ended: done, failed, busy (another process trains it) or stopped."""
+
+    run: Run
+    state: str
+    seconds: float
+    error: str = ""
+
+
+Execute = Callable[[Sequence[Run]], list[Outcome]]
+
+
+def make_plan(
+    path: str,
+    workdir: str | Path,
+    overrides: Mapping[str, Any] = {},
+    seeds: int = 0,
+    command: str = "",
+) -> Plan:
+    """The cells of the file's `sweep()` times the seeds; nothing is written.
+
+    Args:
+      path: experiment file, as `config.load` takes it.
+      workdir: folder of the sweep.
+      overrides: apply to every cell; what the cell itself sets wins.
+      seeds: seeds a cell, counted up from the config's seed; 0 = config.sweep.seeds.
+      command: the command line, for sweep.json.
+
+    Raises:
+      InputError: with the problems of all cells.
+    """
+    workdir = Path(workdir)
+    points = configs.points(path)
+    names = grid.cell_names(points)
+    runs: list[Run] = []
+    problems: list[str] = []
+    for point, name in zip(points, names, strict=True):
+        try:
+            runs += _runs(path, workdir, name, point, overrides, seeds)
+        except InputError as error:
+            problems.append(f"cell {name}: {error}")
+    if problems:
+        raise InputError("\n".join(problems))
+    first = runs[0].config.sweep
+    description = {
+        "config": path,
+        "command": command,
+        "cells": [
+            {"name": name, "overrides": point} for name, point in zip(names, points, strict=True)
+        ],
+        "seeds": list(dict.fromkeys(run.seed for run in runs)),
+        "baseline": grid.baseline(first.baseline, names),
+    }
+    return Plan(workdir, runs, description)
+
+
+def _runs(
+    path: str,
+    workdir: Path,
+    name: str,
+    point: Mapping[str, Any],
+    overrides: Mapping[str, Any],
+    seeds: int,
+) -> list[Run]:
+    if "seed" in point:
+        raise InputError("a sweep() does not set seed; take --seeds or config.sweep.seeds")
+    config = configs.load(path, {**overrides, **point})
+    runs = []
+    for seed in range(config.seed, config.seed + (seeds or config.sweep.seeds)):
+        own = configs.load(path, {**overrides, **point, "seed": seed})
+        runs.append(Run(name, seed, workdir / name / f"seed{seed}", own))
+    return runs
+
+
+def prepare(plan: Plan) -> list[Run]:
+    """Writes sweep.json and every config.json; returns the runs that are still to do.
+
+    Raises:
+      InputError: where a folder already holds a run with another config; nothing is written then.
+    """
+    changed = []
+    for run in plan.runs:
+        path = run.folder / "config.json"
+        if path.exists() and (lines := configs.differences(configs.read(path), run.config)):
+            changed += [f"{run.name}: {line}" for line in lines]
+    if changed:
+        raise InputError(
+            f"{plan.folder} holds runs with another config; take another --workdir, or delete them:"
+            + "".join(f"\n  {line}" for line in changed)
+        )
+    for run in plan.runs:
+        run.folder.mkdir(parents=True, exist_ok=True)
+        path = run.folder / "config.json"
+        if not path.exists():
+            configs.save(run.config, path)
+    _write(plan.folder / "sweep.json", json.dumps(plan.description, indent=2, ensure_ascii=False))
+    return [run for run in plan.runs if state(run) != "done"]
+
+
+def state(run: Run) -> str:
+    """done, busy, failed, started or new."""
+    if (run.folder / "DONE").exists():
+        return "done"
+    if claims.holder(run.folder):
+        return "busy"
+    if (run.folder / "FAILED").exists():
+        return "failed"
+    return "started" if (run.folder / "metrics.jsonl").exists() else "new"
+
+
+def describe(plan: Plan) -> str:
+    """The plan as text, one line a run."""
+    cells = len(plan.description["cells"])
+    lines = [f"{len(plan.runs)} runs: {cells} cells, {len(plan.description['seeds'])} seeds each"]
+    lines += [f"  {state(run):8} {run.folder}" for run in plan.runs]
+    return "\n".join(lines)
+
+
+def execute(plan: Plan, executor: Execute) -> list[Outcome]:
+    """Trains what is not done; a run that fails leaves FAILED in its folder and stops no other."""
+    to_do = prepare(plan)
+    for run in to_do:
+        (run.folder / "FAILED").unlink(missing_ok=True)
+    outcomes = executor(to_do)
+    for outcome in outcomes:
+        if outcome.state == "failed":
+            _write(outcome.run.folder / "FAILED", outcome.error)
+    return outcomes
+
+
+def summarize(plan: Plan, outcomes: Sequence[Outcome]) -> str:
+    """What a sweep came to: counts, and for each failure its last line and folder."""
+    done = sum(state(run) == "done" for run in plan.runs)
+    lines = [f"{done} of {len(plan.runs)} runs are done: {plan.folder}"]
+    for outcome in outcomes:
+        if outcome.state == "failed":
+            reason = (outcome.error.strip().splitlines() or ["(no message)"])[-1]
+            lines.append(f"  failed: {outcome.run.name}: {reason}")
+            lines.append(f"          {outcome.run.folder / 'FAILED'}")
+        elif outcome.state == "busy":
+            lines.append(f"  trained by {claims.holder(outcome.run.folder)}: {outcome.run.name}")
+    if done < len(plan.runs):
+        lines.append("The same command goes on with what is not done.")
+    return "\n".join(lines)
+
+
+def _write(path: Path, text: str) -> None:
+    partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
+    partial.write_text(text + "\n", encoding="utf-8")
+    partial.replace(path)
