@@ -53,8 +53,7 @@ class InitialState(nnx.Module):
         if self.kind == "last":
             return memory.final
         return tuple(
-            tuple(jnp.tanh(bridge(memory.summary_BM)) for bridge in layer)
-            for layer in self.bridges
+            tuple(jnp.tanh(bridge(memory.summary_BM)) for bridge in layer) for layer in self.bridges
         )
 
 
@@ -139,9 +138,7 @@ class RecurrentDecoder(nnx.Module):
         if self.input_feeding:
             x = jnp.concatenate([x, state.attentional_BH], axis=-1)
         if self.attend_first:
-            context_BM, alignment_BS = self.attention(
-                state.carries[-1][0], source, state.attention
-            )
+            context_BM, alignment_BS = self.attention(state.carries[-1][0], source, state.attention)
             x = jnp.concatenate([x, context_BM], axis=-1)
         carries = []
         for layer, cell in enumerate(self.cells):

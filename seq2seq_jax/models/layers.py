@@ -14,7 +14,9 @@ from jaxtyping import Array, Float, Int, Key
 from seq2seq_jax.rng import named
 
 
-def product(x: Float[Array, "*N D"], kernel: Float[Array, "D F"], dtype: str) -> Float[Array, "*N F"]:
+def product(
+    x: Float[Array, "*N D"], kernel: Float[Array, "D F"], dtype: str
+) -> Float[Array, "*N F"]:
     """x W with operands in `dtype` and the sum in float32."""
     return jnp.matmul(x.astype(dtype), kernel.astype(dtype), preferred_element_type=jnp.float32)
 

@@ -32,9 +32,7 @@ class Cell(nnx.Module):
             return jnp.concatenate([init(k, (rows, width)) for k in keys], axis=1)
 
         initializers = jax.nn.initializers
-        self.input_kernel = nnx.Param(
-            gates(initializers.glorot_uniform(), "input_kernel", inputs)
-        )
+        self.input_kernel = nnx.Param(gates(initializers.glorot_uniform(), "input_kernel", inputs))
         self.recurrent_kernel = nnx.Param(
             gates(initializers.orthogonal(), "recurrent_kernel", width)
         )

@@ -25,9 +25,7 @@ class Attention(nnx.Module):
     Luong et al. 2015, eq. 7; Bahdanau et al. 2015, eq. 5-6. `context_width` is M.
     """
 
-    def __init__(
-        self, config, query: int, memory: int, *, key: Key[Array, ""], dtype: str
-    ):
+    def __init__(self, config, query: int, memory: int, *, key: Key[Array, ""], dtype: str):
         self.score = SCORES[config.score](query, memory, config.width, key=key, dtype=dtype)
         self.normalizer = config.normalizer
         self.context_width = memory

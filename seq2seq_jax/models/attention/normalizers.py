@@ -8,9 +8,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
 
-def softmax(
-    score_BS: Float[Array, "B S"], valid_BS: Bool[Array, "B S"]
-) -> Float[Array, "B S"]:
+def softmax(score_BS: Float[Array, "B S"], valid_BS: Bool[Array, "B S"]) -> Float[Array, "B S"]:
     """exp(e_s) / sum over valid s' of exp(e_s') (Bahdanau et al. 2015, eq. 6), in float32.
 
     Padding gets exactly 0. A row of padding alone gives zeros, with zero gradients: minus infinity

@@ -1,0 +1,62 @@
+"""Where a run happened: versions, device, commit, command; kept beside its results."""
+
+import importlib.metadata
+import json
+import os
+import platform
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import jax
+
+from seq2seq_jax.config import PROJECT
+
+PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "grain", "numpy", "sacrebleu")
+
+
+def environment() -> dict[str, Any]:
+    """What a reader of the results has to know to get them again."""
+    devices = jax.local_devices()
+    return {
+        "versions": {"python": platform.python_version()}
+        | {name: importlib.metadata.version(name) for name in PACKAGES},
+        "platform": devices[0].platform,
+        "device": _processor() if devices[0].platform == "cpu" else devices[0].device_kind,
+        "devices": len(devices),
+        "cores": _cores(),
+        "commit": _commit(),
+        "command": shlex.join(["python", "-m", "seq2seq_jax", *sys.argv[1:]]),
+    }
+
+
+def write_environment(workdir: Path) -> None:
+    text = json.dumps(environment(), indent=2, ensure_ascii=False)
+    (workdir / "environment.json").write_text(text + "\n", encoding="utf-8")
+
+
+def _processor() -> str:
+    """The processor's name; where the system does not tell, its architecture."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        lines = []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.machine()
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _commit() -> str:
+    """The project's commit, with + where files differ from it; empty outside a checkout."""
+    git = ["git", "-C", str(PROJECT)]
+    try:
+        commit = subprocess.run([*git, "rev-parse", "HEAD"], capture_output=True, text=True)
+        changed = subprocess.run([*git, "status", "--porcelain"], capture_output=True, text=True)
+    except OSError:
+        return ""
+    return commit.stdout.strip() + ("+" if changed.stdout.strip() else "")

@@ -1,0 +1,45 @@
+"""Translations as files: one JSON object a line, written whole or not at all."""
+
+import json
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from seq2seq_jax.decoding.translate import Translation
+
+DECIMALS = 3  # of alignment weights in the files
+
+
+def as_line(
+    index: int,
+    source: str,
+    reference: str | None,
+    found: Translation,
+    gold: Sequence[tuple[int, int]] | None,
+) -> dict[str, Any]:
+    """One prediction with all that a report needs of it."""
+    return {
+        "index": index,
+        "source": source,
+        "reference": reference,
+        "hypothesis": found.text,
+        "score": round(found.score, 6),
+        "source_tokens": found.source_tokens,
+        "hypothesis_tokens": found.tokens,
+        "alignment": found.alignment.astype(float).round(DECIMALS).tolist(),
+        "gold": None if gold is None else [list(link) for link in gold],
+    }
+
+
+def write_lines(path: Path, lines: Iterable[dict[str, Any]]) -> None:
+    _replace(path, "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines))
+
+
+def write_json(path: Path, value: dict[str, Any]) -> None:
+    _replace(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+
+
+def _replace(path: Path, text: str) -> None:
+    partial = path.with_name(path.name + ".partial")
+    partial.write_text(text, encoding="utf-8")
+    partial.replace(path)
