@@ -11,9 +11,9 @@ Arrays end in their shape, one letter a dimension, always with the same meaning:
 | K      | beam entries       | L      | layers                           |
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-import numpy as np
+IntArray = Any  # of NumPy on the host, of JAX inside a compiled step
 
 PAD, BOS, EOS, UNK = range(4)
 SPECIALS = ("<pad>", "<s>", "</s>", "<unk>")
@@ -38,9 +38,9 @@ class Batch(NamedTuple):
     (all PAD); they take part in no sum.
     """
 
-    source_BS: np.ndarray
-    target_BT: np.ndarray
-    index_B: np.ndarray
+    source_BS: IntArray
+    target_BT: IntArray
+    index_B: IntArray
 
 
 class Splits(NamedTuple):

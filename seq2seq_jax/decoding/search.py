@@ -4,14 +4,15 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Bool, Float, Int
 
+from seq2seq_jax.models.decoders import DecoderState
 from seq2seq_jax.models.seq2seq import Seq2Seq
 from seq2seq_jax.types import BOS, EOS, PAD
 
 
 class Hypotheses(NamedTuple):
-    """Tokens (EOS last unless the limit cut it off, then PAD), sum of log probabilities, weights."""
+    """Tokens (EOS last unless a limit cut it off, then PAD), sum of log probabilities, weights."""
 
     token_BT: Int[Array, "B T"]
     score_B: Float[Array, " B"]
@@ -20,9 +21,9 @@ class Hypotheses(NamedTuple):
 
 class _Loop(NamedTuple):
     step: Int[Array, ""]
-    state: tuple
+    state: DecoderState
     last_B: Int[Array, " B"]
-    ended_B: Array
+    ended_B: Bool[Array, " B"]
     found: Hypotheses
 
 

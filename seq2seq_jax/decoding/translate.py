@@ -59,7 +59,7 @@ class Translator:
         """Tokens that a hypothesis for a source of so many words may have; none for no words."""
         return int(self.factor * words) + self.extra if words else 0
 
-    def __call__(self, params, sources: Sequence[Sequence[int]]) -> list[Translation]:
+    def __call__(self, params, sources: Sequence[Sequence[int] | np.ndarray]) -> list[Translation]:
         """Translates ids (each source ends in EOS), longest with longest; gives the order asked."""
         order = sorted(range(len(sources)), key=lambda i: len(sources[i]))
         rows = min(self.batch_size, 1 << max(len(sources) - 1, 0).bit_length())

@@ -107,7 +107,7 @@ class Evaluator:
                         words = len(encoded.source[index]) - 1, len(encoded.target[index]) - 1
                         found = hard_links(alignment_BTS[row], *words)
                         links += aer_counts(found, pairs[index].alignment)
-        _, loss, correct, tokens = totals / totals[3]
+        _, loss, correct, _ = totals / totals[3]
         metrics = {"loss": loss, "perplexity": _perplexity(loss), "token_accuracy": correct}
         if gold:
             metrics["aer"] = alignment_error_rate(*(int(count) for count in links))
