@@ -79,7 +79,7 @@ def markdown(table: Table) -> str:
             bold = [f"**{t}**" if e.best else t for t, e in zip(texts, row, strict=True)]
             lines.append(_markdown_line(bold))
         lines.append("")
-    lines += [f"- {escape_markdown(note)}" for note in (*table.notes, *table.missing)]
+    lines += [f"- {escape_markdown(note)}" for note in _below(table)]
     return "\n".join(lines) + "\n"
 
 
@@ -94,7 +94,7 @@ def latex(table: Table) -> str:
             bold = [f"\\textbf{{{t}}}" if e.best else t for t, e in zip(texts, row, strict=True)]
             lines.append(" & ".join(bold) + " \\\\")
         lines += ["\\bottomrule", "\\end{tabular}", ""]
-    for note in (*table.notes, *table.missing):
+    for note in _below(table):
         lines += [f"{{\\footnotesize {escape_latex(note)}\\par}}"]
     return "\n".join(lines) + "\n"
 
@@ -136,7 +136,7 @@ def console(table: Table) -> str:
             printed.add_row(*(Text(f"*{e.text}" if e.best else e.text) for e in row))
         printer.print(printed)
         printer.print()
-    for note in (*table.notes, *table.missing):
+    for note in _below(table):
         printer.print(Text(note), soft_wrap=True)
     return "\n".join(line.rstrip() for line in file.getvalue().splitlines()) + "\n"
 
@@ -176,6 +176,11 @@ def escape_latex(text: str) -> str:
 
 def _grids(table: Table) -> list[tuple[list[str], list[list[Entry]]]]:
     return [found for found in (grid(table), comparison_grid(table)) if found[1]]
+
+
+def _below(table: Table) -> list[str]:
+    made = [f"{title}: {text}" for title, text in table.made_by]
+    return [*table.notes, *made, *table.missing]
 
 
 def _markdown_line(texts: list[str]) -> str:

@@ -42,6 +42,7 @@ class Table(NamedTuple):
     comparisons: list[Comparison]  # differences in the columns' units
     baseline: str
     notes: list[str]
+    made_by: list[tuple[str, str]]  # command, seeds, device and so on
     missing: list[str]  # runs and files that are not in the table, with the reason
 
 
@@ -89,9 +90,9 @@ def make_table(
         notes=[
             *notes.reading(results.baseline, _spread(rows), bool(comparisons)),
             *notes.signatures(results, [column.metric for column in columns]),
-            *(f"{title}: {text}" for title, text in notes.made_by(results)),
             *_sources(rows),
         ],
+        made_by=notes.made_by(results),
         missing=notes.missing(results),
     )
 

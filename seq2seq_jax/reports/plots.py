@@ -1,0 +1,295 @@
+"""The pictures of a sweep, as matplotlib figures; None where there is nothing to show yet."""
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
+from matplotlib.ticker import MaxNLocator, NullFormatter, ScalarFormatter
+
+from seq2seq_jax.evaluation.metrics import (
+    bleu_from_statistics,
+    bleu_statistics,
+    exact_matches,
+)
+from seq2seq_jax.reports.columns import COLUMNS
+from seq2seq_jax.reports.results import Results
+from seq2seq_jax.reports.style import COLOURS, FAINT, INK, line_styles, new_figure, styled
+from seq2seq_jax.types import EOS, SPECIALS
+
+CURVES = ("perplexity", "exact_match", "bleu", "aer")
+LENGTH_BINS = 8
+RATIO = "teacher_forcing.ratio"
+SCHEDULE = "teacher_forcing.schedule"
+
+
+@styled
+def learning_curves(results: Results) -> Figure | None:
+    """Validation metrics against the step: the mean over seeds, a band from least to greatest."""
+    curves = results.curves
+    metrics = [m for m in CURVES if (curves["metric"] == f"valid/{m}").any()]
+    if not metrics:
+        return None
+    figure, panels = _panels(len(metrics))
+    for panel, metric in zip(panels, metrics, strict=True):
+        here = curves[curves["metric"] == f"valid/{metric}"]
+        for cell, (colour, dash) in line_styles(results.cells).items():
+            by_step = here[here["cell"] == cell].groupby("step")["value"]
+            if len(by_step):
+                scale = COLUMNS[metric].scale
+                spread = by_step.agg(["mean", "min", "max"]) * scale
+                panel.plot(spread.index, spread["mean"], dash, color=colour, label=cell)
+                panel.fill_between(
+                    spread.index, spread["min"], spread["max"], color=colour, alpha=0.18, lw=0
+                )
+        panel.set_title(COLUMNS[metric].title)
+        panel.set_xlabel("step")
+        panel.xaxis.set_major_locator(MaxNLocator(5, integer=True, steps=[1, 2, 5, 10]))
+        if metric == "perplexity":
+            _plain_log(panel, "y")
+    _legend(figure, panels)
+    return figure
+
+
+@styled
+def scores_by_length(results: Results) -> Figure | None:
+    """Exact match and BLEU against the number of source words: mean over seeds, least to greatest.
+
+    From predictions/test.jsonl of the finished runs.
+    """
+    frame = _predicted(results)
+    if frame.empty:
+        return None
+    bins = length_bins(frame["words"].tolist())
+    first = frame[
+        (frame["cell"] == frame["cell"].iloc[0]) & (frame["seed"] == frame["seed"].iloc[0])
+    ]
+    counts = [int(first["words"].between(low, high).sum()) for low, high in bins]
+    figure, panels = _panels(2)
+    for panel, metric in zip(panels, ("exact_match", "bleu"), strict=True):
+        for cell, (colour, dash) in line_styles(results.cells).items():
+            rows = [
+                [_score(part[part["words"].between(low, high)], metric) for low, high in bins]
+                for _, part in frame[frame["cell"] == cell].groupby("seed")
+            ]
+            if rows:
+                scores = np.array(rows) * COLUMNS[metric].scale
+                x = np.flatnonzero(counts)
+                scores = scores[:, x]
+                panel.plot(x, scores.mean(axis=0), dash, color=colour, marker="o", ms=4, label=cell)
+                panel.fill_between(
+                    x, scores.min(axis=0), scores.max(axis=0), color=colour, alpha=0.18, lw=0
+                )
+        panel.set_title(COLUMNS[metric].title)
+        panel.set_xlabel("source words (number of sentences below)")
+        labels = [f"{low}" if low == high else f"{low}-{high}" for low, high in bins]
+        panel.set_xticks(
+            range(len(bins)), [f"{a}\n{n}" for a, n in zip(labels, counts, strict=True)]
+        )
+        panel.set_ylim(-3, 103)
+    _legend(figure, panels)
+    return figure
+
+
+@styled
+def exposure_gap(results: Results) -> Figure | None:
+    """Test perplexity of each cell when gold is fed and when the model's own tokens are."""
+    wide = _finals(results, ("perplexity", "perplexity_free")).dropna()
+    cells = [cell for cell in results.cells if cell in set(wide["cell"])]
+    if not cells:
+        return None
+    means = wide.groupby("cell")[["perplexity", "perplexity_free"]].mean().loc[cells]
+    figure = new_figure(7.2, 1.3 + 0.36 * len(cells))
+    panel = figure.add_subplot()
+    rows = np.arange(len(cells))
+    forced, free = means["perplexity"].to_numpy(), means["perplexity_free"].to_numpy()
+    panel.hlines(rows, forced, free, color=FAINT, lw=3, zorder=1)
+    for values, metric, colour in (
+        (forced, "perplexity", COLOURS[0]),
+        (free, "perplexity_free", COLOURS[1]),
+    ):
+        label = "gold fed (forced)" if metric == "perplexity" else "own tokens fed (free-running)"
+        for row, cell in enumerate(cells):
+            seeds = wide.loc[wide["cell"] == cell, metric]
+            panel.plot(seeds, [row] * len(seeds), "|", color=colour, ms=9, alpha=0.7)
+        panel.plot(values, rows, "o", color=colour, ms=7, label=label)
+    for row in rows:
+        panel.annotate(
+            f"x {free[row] / forced[row]:.2f}",
+            (
+                wide.loc[wide["cell"] == cells[row], ["perplexity", "perplexity_free"]]
+                .to_numpy()
+                .max(),
+                row,
+            ),
+            xytext=(9, 0),
+            textcoords="offset points",
+            va="center",
+            fontsize=8.5,
+        )
+    panel.set_yticks(rows, cells)
+    panel.set_ylim(len(cells) - 0.5, -0.5)
+    panel.grid(visible=False, axis="y")
+    panel.margins(x=0.12)
+    panel.set_xlabel("test perplexity (mean; ticks: seeds)")
+    if max(free.max(), forced.max()) > 10 * min(free.min(), forced.min()):
+        _plain_log(panel, "x")
+    figure.legend(loc="outside upper center", ncols=2)
+    return figure
+
+
+@styled
+def scores_by_ratio(results: Results) -> Figure | None:
+    """Test metrics against the teacher-forcing ratio, where the sweep varies it.
+
+    One line for each combination of the other settings; cells whose ratio follows a schedule have
+    no single ratio and are dashed level lines. Bars: standard deviation over seeds.
+    """
+    if RATIO not in results.settings:
+        return None
+    metrics = ("exact_match", "bleu", "perplexity", "perplexity_free")
+    wide = _finals(results, metrics)
+    metrics = [metric for metric in metrics if wide[metric].notna().any()]
+    wide["ratio"] = pd.to_numeric(wide[RATIO])
+    constant = wide[SCHEDULE] == "constant" if SCHEDULE in wide else wide["ratio"].notna()
+    if wide[constant]["ratio"].nunique() < 2 or not metrics:
+        return None
+    others = [name for name in results.settings if name not in (RATIO, SCHEDULE)]
+    wide["line"] = [
+        ", ".join(f"{name.split('.')[-1]}={row[name]}" for name in others) or "constant ratio"
+        for row in wide.to_dict("records")
+    ]
+    figure, panels = _panels(len(metrics))
+    groups = list(dict.fromkeys(wide[constant]["line"]))
+    scheduled = list(dict.fromkeys(wide[~constant]["cell"]))
+    styles = line_styles([*groups, *scheduled])
+    for panel, metric in zip(panels, metrics, strict=True):
+        scale = COLUMNS[metric].scale
+        for name in groups:
+            part = wide[constant & (wide["line"] == name)].groupby("ratio")[metric]
+            mean, sd = part.mean() * scale, part.std(ddof=1).fillna(0) * scale
+            panel.errorbar(
+                mean.index, mean, sd, color=styles[name][0], marker="o", ms=5, capsize=3, label=name
+            )
+        for cell in scheduled:
+            level = wide.loc[wide["cell"] == cell, metric].mean() * scale
+            panel.axhline(level, ls="--", lw=1.2, color=styles[cell][0], label=cell)
+        panel.set_title(COLUMNS[metric].title)
+        panel.set_xlabel("teacher-forcing ratio")
+    _legend(figure, panels)
+    return figure
+
+
+@styled
+def alignment(line: dict[str, Any], title: str = "") -> Figure | None:
+    """The alignment of one line of predictions: source words above, hypothesis words at the left.
+
+    The darker, the greater the weight; orange outlines are gold links, drawn where the hypothesis
+    is the reference (they count its words). None for a model without attention.
+    """
+    weights_TS = np.array(line["alignment"] or [[0.0]], dtype=np.float64)
+    if not weights_TS.any():
+        return None
+    rows, columns = weights_TS.shape
+    words = max(len(word) for word in line["hypothesis_tokens"])
+    figure = new_figure(0.6 + 0.085 * words + 0.4 * columns, 1.1 + 0.3 * rows)
+    panel = figure.add_subplot()
+    colours = np.zeros((rows, columns, 4))
+    colours[..., :3] = [int(COLOURS[0][i : i + 2], 16) / 255 for i in (1, 3, 5)]
+    colours[..., 3] = weights_TS.clip(0, 1)  # the weight is opacity: right on any background
+    panel.imshow(colours, interpolation="none", aspect="auto")
+    panel.set_xticks(range(columns), line["source_tokens"], rotation=45, ha="left")
+    panel.set_yticks(range(rows), line["hypothesis_tokens"])
+    panel.xaxis.tick_top()
+    panel.tick_params(length=0)
+    panel.grid(visible=False)
+    panel.set_xticks(np.arange(columns + 1) - 0.5, minor=True)
+    panel.set_yticks(np.arange(rows + 1) - 0.5, minor=True)
+    panel.tick_params(which="minor", length=0)
+    panel.grid(which="minor", color=FAINT, lw=0.6)
+    panel.spines[:].set_visible(False)
+    if line["gold"] and line["hypothesis"] == line["reference"]:
+        for s, t in line["gold"]:
+            box = Rectangle((s - 0.5, t - 0.5), 1, 1, fill=False, ec=COLOURS[1], lw=1.8, zorder=3)
+            panel.add_patch(box)
+    if title:
+        panel.set_xlabel(title, color=INK, fontweight="bold", loc="left")
+    return figure
+
+
+def length_bins(lengths: list[int]) -> list[tuple[int, int]]:
+    """Bins (least, greatest) of equal, round width, at most LENGTH_BINS, that hold all lengths."""
+    widths = [step * 10**power for power in range(7) for step in (1, 2, 5)]
+    for width in widths:
+        first, last = (min(lengths) - 1) // width, (max(lengths) - 1) // width
+        if last - first < LENGTH_BINS:
+            break
+    return [(i * width + 1, (i + 1) * width) for i in range(first, last + 1)]
+
+
+def _predicted(results: Results) -> pd.DataFrame:
+    """A row for each test sentence of each finished run, with what scores are made of."""
+    rows = []
+    for cell in results.cells:
+        for seed in results.finished(cell):
+            lines = results.predictions(cell, seed, "test")
+            if lines:
+                hypotheses = [line["hypothesis"] for line in lines]
+                references = [line["reference"] for line in lines]
+                matches = exact_matches(hypotheses, references)
+                counts = bleu_statistics(hypotheses, references)
+                for line, match, count in zip(lines, matches, counts, strict=True):
+                    tokens = line["source_tokens"]
+                    words = len(tokens) - (tokens[-1:] == [SPECIALS[EOS]])
+                    rows.append((cell, seed, words, match, count))
+    return pd.DataFrame(rows, columns=["cell", "seed", "words", "match", "counts"])
+
+
+def _score(sentences: pd.DataFrame, metric: str) -> float:
+    if sentences.empty:
+        return float("nan")
+    if metric == "exact_match":
+        return float(sentences["match"].mean())
+    sums = np.sum(sentences["counts"].tolist(), axis=0)
+    has_all_orders = sums[7] > 0  # without any 4-gram BLEU says nothing
+    return bleu_from_statistics(sums) if has_all_orders else float("nan")
+
+
+def _finals(results: Results, metrics: tuple[str, ...]) -> pd.DataFrame:
+    """A row for each finished run: its settings, and its test metrics as columns (NaN: none)."""
+    runs = results.runs[results.runs["state"] == "finished"]
+    runs = runs[["cell", "seed", *results.settings]].copy()
+    for metric in metrics:
+        finals = results.finals[results.finals["metric"] == metric]
+        values = finals.set_index(["cell", "seed"])["value"]
+        runs[metric] = values.reindex(pd.MultiIndex.from_frame(runs[["cell", "seed"]])).to_numpy()
+    return runs.astype(dict.fromkeys(metrics, float))
+
+
+def _panels(count: int) -> tuple[Figure, list[Axes]]:
+    rows, columns = (count + 1) // 2, min(count, 2)
+    figure = new_figure(4.6 * columns, 0.5 + 2.7 * rows)
+    return figure, [figure.add_subplot(rows, columns, i + 1) for i in range(count)]
+
+
+def _legend(figure: Figure, panels: list[Axes]) -> None:
+    """One legend for all panels, below them."""
+    found = {}
+    for panel in panels:
+        handles, labels = panel.get_legend_handles_labels()
+        found |= dict(zip(labels, handles, strict=True))
+    if len(found) > 1:
+        widest = max(len(label) for label in found)
+        columns = max(1, min(len(found), int(figure.get_figwidth() / (0.6 + 0.09 * widest))))
+        figure.legend(list(found.values()), list(found), loc="outside lower center", ncols=columns)
+
+
+def _plain_log(panel: Axes, axis: str) -> None:
+    """A logarithmic axis with numbers as people write them."""
+    panel.set(**{f"{axis}scale": "log"})
+    which = panel.yaxis if axis == "y" else panel.xaxis
+    which.set_major_formatter(ScalarFormatter())
+    low, high = panel.get_ylim() if axis == "y" else panel.get_xlim()
+    which.set_minor_formatter(ScalarFormatter() if high < 10 * low else NullFormatter())
