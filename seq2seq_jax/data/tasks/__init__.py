@@ -1,0 +1,12 @@
+"""Generated data sets: name -> function of config.data that makes the splits."""
+
+from collections.abc import Callable
+
+import ml_collections
+
+from seq2seq_jax.data.tasks import french
+from seq2seq_jax.types import Splits
+
+TASKS: dict[str, Callable[[ml_collections.ConfigDict], Splits]] = {
+    "french": french.generate,
+}
