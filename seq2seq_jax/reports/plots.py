@@ -117,7 +117,7 @@ def exposure_gap(results: Results) -> Figure | None:
         panel.plot(values, rows, "o", color=colour, ms=7, label=label)
     for row in rows:
         panel.annotate(
-            f"x {free[row] / forced[row]:.2f}",
+            f"×{free[row] / forced[row]:.2f}",
             (
                 wide.loc[wide["cell"] == cells[row], ["perplexity", "perplexity_free"]]
                 .to_numpy()
