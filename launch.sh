@@ -50,6 +50,18 @@ find_python() {
     "Install it, or name it: PYTHON=/path/to/python $0"
 }
 
+make_venv() {
+  say "making $venv with $("$python" --version)"
+  mkdir -p "$venv"
+  : >"$unfinished"
+  # uv needs no pip inside, and a venv without it needs no further system package.
+  local options=()
+  if command -v uv >/dev/null; then options=(--without-pip); fi
+  "$python" -m venv ${options[@]+"${options[@]}"} "$venv" >&2 ||
+    die "$python cannot make a virtual environment." \
+      "On Debian and Ubuntu its package is missing: apt install python3-venv"
+}
+
 # uv of the system, or one from pip inside .venv; empty where neither can be had.
 find_uv() {
   uv="$(command -v uv || true)"
@@ -60,26 +72,19 @@ find_uv() {
   fi
 }
 
-make_venv() {
-  say "making $venv with $("$python" --version)"
-  mkdir -p "$venv"
-  : >"$unfinished"
-  "$python" -m venv "$venv" >&2 ||
-    die "$python cannot make a virtual environment." \
-      "On Debian and Ubuntu its package is missing: apt install python3-venv"
-}
-
 install_packages() {
-  say "installing $(grep -c '==' "$lock") packages from ${lock##*/}"
+  say "installing the packages of ${lock##*/}"
   : >"$unfinished"
   find_uv
   if [[ -n $uv ]]; then
-    # uv does not read pip's setting of where packages come from.
+    # uv does not read pip's settings of where packages come from.
     UV_DEFAULT_INDEX="${UV_DEFAULT_INDEX:-${UV_INDEX_URL:-${PIP_INDEX_URL:-}}}"
-    [[ -z $UV_DEFAULT_INDEX ]] || export UV_DEFAULT_INDEX
+    if [[ -n $UV_DEFAULT_INDEX ]]; then export UV_DEFAULT_INDEX; else unset UV_DEFAULT_INDEX; fi
     "$uv" pip install --python "$venv/bin/python" --require-hashes -r "$lock" >&2 && return
     say "uv could not install them; trying pip"
   fi
+  "$venv/bin/python" -m pip --version >/dev/null 2>&1 ||
+    "$venv/bin/python" -m ensurepip >/dev/null 2>&1 || true
   "$venv/bin/python" -m pip install --disable-pip-version-check --require-hashes -r "$lock" >&2 ||
     die "the packages could not be installed (see above); the same command tries again"
 }

@@ -32,7 +32,7 @@ def main(arguments: Sequence[str]) -> int:
     try:
         return command.main(arguments[1:])
     except common.Help:
-        print(f"{command.__doc__}\nFlags:\n{command.define().get_help()}")
+        print(f"{command.__doc__}\n{common.flags_help(command.define())}")
         return 0
     except common.UsageError as error:
         print(f"error: {error} ({verb} --help explains)", file=sys.stderr)
@@ -43,6 +43,9 @@ def main(arguments: Sequence[str]) -> int:
     except BrokenPipeError:  # the reader, as `head`, has ended
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    except OSError as error:  # a full disk, a folder that may not be written
+        print(f"error: {error}", file=sys.stderr)
+        return 1
     except KeyboardInterrupt:
         return 130
 

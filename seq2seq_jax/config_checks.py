@@ -22,7 +22,7 @@ _UNICODE = ("none", "nfc", "nfkc")
 METRICS = {
     "valid/loss": ("forced",),
     "valid/perplexity": ("forced",),
-    "valid/perplexity_free": ("free", "greedy"),
+    "valid/perplexity_free": ("free",),
     "valid/token_accuracy": ("forced",),
     "valid/exact_match": ("greedy",),
     "valid/bleu": ("greedy",),

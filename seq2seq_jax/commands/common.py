@@ -70,6 +70,21 @@ def parse(values: flags.FlagValues, arguments: Sequence[str]) -> list[str]:
         raise UsageError(str(error)) from None
 
 
+def flags_help(values: flags.FlagValues) -> str:
+    """The flags of a command, without those that absl adds to every program."""
+    own = sorted(set(values) - {"flagfile", "undefok"})
+    lines = []
+    for name in own:
+        flag = values[name]
+        choices = getattr(flag.parser, "enum_values", None)
+        takes = f"={'|'.join(choices)}" if choices else "" if flag.boolean else "=..."
+        default = f" (default: {flag.default_as_str})" if flag.default else ""
+        lines.append(f"  --{name}{takes}")
+        text = re.sub(r"^<.*?>: ", "", flag.help) + default
+        lines.append(flags.text_wrap(text, length=90, indent="      "))
+    return "\n".join(lines)
+
+
 def require(values: flags.FlagValues, *names: str) -> None:
     for name in names:
         if not values[name].value:
@@ -109,14 +124,14 @@ def parse_overrides(arguments: Sequence[str]) -> dict[str, Any]:
         raise InputError("\n  ".join(["unknown keys:", *unknown]))
     values = flags.FlagValues()
     argv = ["seq2seq_jax", *arguments]
-    holder = config_flags.DEFINE_config_dict("config", defaults, flag_values=values, sys_argv=argv)
+    config_flags.DEFINE_config_dict("config", defaults, flag_values=values, sys_argv=argv)
     try:
         rest = values(argv)[1:]
     except (flags.Error, ValueError, TypeError) as error:
         raise UsageError(str(error)) from None
     if rest:
         raise UsageError(f"unexpected argument {rest[0]}")
-    return config_flags.get_override_values(holder)
+    return config_flags.get_override_values(values["config"])
 
 
 def use_platform(platform: str | None) -> None:

@@ -45,21 +45,12 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def resolve(path: str | None, workdir: Path, overrides: Sequence[str]) -> ConfigDict:
-    """The config of the command line, which has to be that of the folder where it has one."""
+    """The config of the command line, or else the one that the folder holds."""
+    if path is not None:
+        return configs.load(path, common.parse_overrides(overrides))
+    if overrides:
+        raise common.UsageError(f"{overrides[0]} needs --config=FILE.py")
     saved = workdir / "config.json"
-    if path is None:
-        if overrides:
-            raise common.UsageError(f"{overrides[0]} needs --config=FILE.py")
-        if not saved.exists():
-            raise InputError(f"{workdir} holds no config.json, so --config=FILE.py is needed")
-        config = configs.read(saved)
-        configs.validate(config)
-        return config
-    config = configs.load(path, common.parse_overrides(overrides))
-    if saved.exists() and (changed := configs.differences(configs.read(saved), config)):
-        lines = "".join(f"\n  {line}" for line in changed)
-        raise InputError(
-            f"{workdir} holds a run with another config; take another --workdir, or leave out"
-            f" --config to go on with the old one:{lines}"
-        )
-    return config
+    if not saved.exists():
+        raise InputError(f"{workdir} holds no config.json, so --config=FILE.py is needed")
+    return configs.read(saved)

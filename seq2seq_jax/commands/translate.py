@@ -72,8 +72,12 @@ def read_lines(stream: BinaryIO) -> Iterator[str]:
 
 
 def _draw(run, text: str, path: Path) -> None:
+    from seq2seq_jax.evaluation.predictions import as_line
     from seq2seq_jax.reports import plots
 
-    translation = run.translate([text])[0]
-    plots.save_alignment(translation, path)
+    figure = plots.alignment(as_line(0, text, None, run.translate([text])[0], None))
+    if figure is None:
+        raise InputError("--attention: a model without attention has no alignment to draw")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, dpi=150, bbox_inches="tight")
     print(f"alignment: {path}", file=sys.stderr)

@@ -147,7 +147,8 @@ def state(run: Run) -> str:
 def describe(plan: Plan) -> str:
     """The plan as text, one line a run."""
     cells = len(plan.description["cells"])
-    lines = [f"{len(plan.runs)} runs: {cells} cells, {len(plan.description['seeds'])} seeds each"]
+    seeds = len(plan.description["seeds"])
+    lines = [f"{len(plan.runs)} runs = {cells} cells x {seeds} seeds"]
     lines += [f"  {state(run):8} {run.folder}" for run in plan.runs]
     return "\n".join(lines)
 

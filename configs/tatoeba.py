@@ -1,0 +1,48 @@
+"""Which score translates real, short sentences best?
+
+French to English on the Tatoeba pairs of the best-known attention tutorials, words in lower case;
+no attention, dot, general and concat, two seeds each.
+
+The folder has to hold the file that `data.dir` names (see docs); the data are CC-BY 2.0 FR.
+
+Command: ./launch.sh sweep --config=configs/tatoeba.py --workdir=runs/tatoeba \
+    --config.data.dir=FOLDER
+Cost: 8 runs
+Expected: see experiments/tatoeba/
+"""
+
+from configs import default
+from seq2seq_jax.sweeps.grid import product
+
+
+def get_config():
+    config = default.get_config()
+    config.data.name = "tfds:tatoeba/fr_en"
+    for side in (config.data.source, config.data.target):
+        side.tokens = "word"
+        side.lowercase = True
+        side.min_frequency = 2
+        side.max_length = 30
+    config.data.valid_size = 2000
+    config.data.test_size = 2000
+
+    config.model.embedding = 128
+    config.model.encoder.width = 128  # two directions: M = 256 = H, so that dot is defined
+    config.model.decoder.width = 256
+    config.model.attention.width = 256
+    config.model.dropout.input = 0.2
+    config.model.dropout.output = 0.2
+
+    config.train.epochs = 5.0
+    config.train.log_every = 100
+    config.train.eval_every = 1000
+
+    config.evaluation.show = ("je suis étudiant .", "il fait froid aujourd'hui .")
+
+    config.sweep.seeds = 2
+    config.sweep.baseline = "score=none"
+    return config
+
+
+def sweep():
+    return product({"model.attention.score": ["none", "dot", "general", "concat"]})
