@@ -49,12 +49,15 @@ class _Clauses:
         """A clause that fills `left` tokens or leaves enough for a conjunction and a clause."""
         if left <= _ONE_CLAUSE and (left < 3 + _REST or self.draw.chance(0.5)):
             return self.exactly(kind, left)
+        fitting = [left, *range(_SHORTEST, left - _REST + 1)]
+        fullest = max(fitting, key=lambda length: len(self.stock[kind, length]))
+        if self.stock[kind, fullest]:
+            return self.stock[kind, fullest].pop()
         for _ in range(10):
             found = self._make(kind)
-            length = len(found.source)
-            if length == left or length + _REST <= left:
+            if len(found.source) in fitting:
                 return found
-            self.stock[kind, length].append(found)
+            self.stock[kind, len(found.source)].append(found)
         return None
 
 

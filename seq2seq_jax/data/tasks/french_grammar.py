@@ -323,7 +323,8 @@ def assemble(
     return _finish(compose("WQSNKVPAC", order, parts, also))
 
 
-_CONTRACTIONS = {("de", "le"): "du", ("à", "le"): "au"}
+_ENGLISH_VOWELS = tuple("aeiou")
+_CONTRACTED = {"de": "du", "à": "au"}  # before le
 _ELIDED = {
     "je": "j'", "ne": "n'", "le": "l'", "la": "l'", "de": "d'", "que": "qu'", "me": "m'",
     "te": "t'", "ma": "mon", "ta": "ton", "sa": "son", "ce": "cet", "nouveau": "nouvel",
@@ -343,17 +344,12 @@ def elide(source: list[str]) -> list[str]:
 
 def _finish(part: Phrase) -> Phrase:
     """Elision, contraction (de le -> du, à le -> au; de l' eau stays), a -> an; links go along."""
-    source: list[str] = []
-    place = []
-    for word in elide(list(part.source)):
-        if source and (source[-1], word) in _CONTRACTIONS:
-            source[-1] = _CONTRACTIONS[source[-1], word]
-        else:
-            source.append(word)
-        place.append(len(source) - 1)
-    target = list(part.target)
+    source, target, links = elide(list(part.source)), list(part.target), part.links
+    for i in range(len(source) - 2, -1, -1):
+        if source[i + 1] == "le" and source[i] in _CONTRACTED:
+            source[i : i + 2] = [_CONTRACTED[source[i]]]
+            links = tuple(dict.fromkeys((s - (s > i), t) for s, t in links))
     for j in range(len(target) - 1):
-        if target[j] == "a" and target[j + 1].startswith(tuple("aeiou")):
+        if target[j] == "a" and target[j + 1].startswith(_ENGLISH_VOWELS):
             target[j] = "an"
-    links = dict.fromkeys((place[s], t) for s, t in part.links)
-    return Phrase(tuple(source), tuple(target), tuple(links))
+    return Phrase(tuple(source), tuple(target), links)
