@@ -1,13 +1,16 @@
 """Batches of a few fixed shapes, by random access, and the Grain iterator over them."""
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Int
 
 from seq2seq_jax.data.buckets import Shape, assign, choose_buckets, padding_share
 from seq2seq_jax.types import PAD, Batch, InputError
+
+if TYPE_CHECKING:
+    from seq2seq_jax.data import iterator
 
 __all__ = ["Batches", "choose_buckets", "lengths", "make_iterator", "padding_share"]
 
@@ -121,30 +124,18 @@ def lengths(source: Sequence, target: Sequence) -> Int[np.ndarray, "N 2"]:
     return np.array(pairs, np.int64).reshape(-1, 2)
 
 
-def make_iterator(batches: Batches, workers: int, prefetch: int, start: int = 0):
-    """A Grain iterator over `batches` from batch `start` on.
+def make_iterator(
+    batches: Batches, workers: int, prefetch: int, start: int = 0
+) -> "iterator.BatchIterator":
+    """A Grain iterator over `batches` from batch `start` on; close it when done.
 
-    `workers` processes prepare the batches, or four threads of this process where it is 0;
-    `prefetch` batches are prepared ahead. Neither changes which batches come, nor their order.
-    `get_state` and `set_state` tell and restore the position (of the next batch to come out,
-    whatever was read ahead); a state holds for one number of workers, `start` for any.
+    `workers` processes prepare the batches, or threads of this process where it is 0; `prefetch`
+    batches are prepared ahead. Neither changes which batches come, nor their order. `get_state`
+    and `set_state` tell and restore the position, also across numbers of workers.
     """
-    import grain
-    from absl import flags
+    from seq2seq_jax.data.iterator import BatchIterator
 
-    options = grain.ReadOptions(num_threads=4, prefetch_buffer_size=max(prefetch, 1))
-    dataset = grain.MapDataset.source(batches).to_iter_dataset(options)
-    if workers > 0:
-        if not flags.FLAGS.is_parsed():  # Grain reads flags; in a notebook nobody has parsed any
-            flags.FLAGS.mark_as_parsed()
-        buffer = max(prefetch // workers, 1)
-        dataset = dataset.mp_prefetch(
-            grain.MultiprocessingOptions(num_workers=workers, per_worker_buffer_size=buffer)
-        )
-    iterator = iter(dataset)
-    if start:
-        grain.experimental.set_next_index(iterator, start)
-    return iterator
+    return BatchIterator(batches, workers, prefetch, start)
 
 
 def _flatten(rows: Sequence) -> tuple[np.ndarray, np.ndarray]:

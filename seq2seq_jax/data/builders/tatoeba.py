@@ -1,0 +1,85 @@
+"""Tatoeba sentence pairs, English and French, as packed by manythings.org/anki."""
+
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import tensorflow_datasets as tfds
+
+from seq2seq_jax.data.builders.files import locate, share
+from seq2seq_jax.data.holdout import same
+from seq2seq_jax.data.sources import read_lines
+from seq2seq_jax.types import InputError
+
+VALID, TEST = 0.01, 0.01  # shares of the source sentences
+
+
+class Tatoeba(tfds.core.GeneratorBasedBuilder):
+    """The whole file, split by source sentence: 1 % validation, 1 % test, the rest train.
+
+    A pair's split depends on a hash of its source alone (compared without case, width and white
+    space), so all translations of a sentence are in one split, and a newer file, which has more
+    pairs, moves none of the old ones.
+    """
+
+    VERSION = tfds.core.Version("1.0.0")
+    BUILDER_CONFIGS = [  # noqa: RUF012 (the library's way)
+        tfds.core.BuilderConfig(name=name) for name in ("fr_en", "en_fr")
+    ]
+    MANUAL_DOWNLOAD_INSTRUCTIONS = (
+        "Get https://www.manythings.org/anki/fra-eng.zip and name its folder in data.dir (the "
+        "archive, fra.txt or fra.txt.gz). It is not downloaded here, because it changes from "
+        "month to month, so no checksum could tell a whole file from a broken one: keep yours"
+    )
+    needs_folder = True
+
+    @classmethod
+    def files(cls, config: str, folder: Path) -> list[Path]:
+        """The one file with all pairs, in the user's folder."""
+        archive = folder / "fra-eng.zip"
+        if archive.is_file() and not (folder / "fra.txt").is_file():
+            return [archive]
+        return locate(folder, ["fra.txt"], cls.MANUAL_DOWNLOAD_INSTRUCTIONS)
+
+    def _info(self) -> tfds.core.DatasetInfo:
+        languages = tuple(self.builder_config.name.split("_"))
+        return tfds.core.DatasetInfo(
+            builder=self,
+            description=__doc__,
+            features=tfds.features.Translation(languages=languages),
+            supervised_keys=languages,
+            disable_shuffling=True,
+        )
+
+    def _split_generators(self, dl_manager):
+        (path,) = self.files(self.builder_config.name, Path(dl_manager._manual_dir))
+        if path.suffix == ".zip":
+            path = _unpack(path, Path(dl_manager.download_dir))
+        return {
+            split: self._generate_examples(path, split) for split in ("train", "validation", "test")
+        }
+
+    def _generate_examples(self, path: Path, wanted: str) -> Iterator[tuple[int, dict]]:
+        source = self.builder_config.name.split("_")[0]
+        for number, line in enumerate(read_lines(path, "data.dir"), 1):
+            fields = line.split("\t")  # newer files have a third column, the attribution
+            if len(fields) < 2:
+                raise InputError(f"{path}:{number}: expected English TAB French, got {line[:60]!r}")
+            pair = {"en": fields[0], "fr": fields[1]}
+            if split_of(pair[source]) == wanted:
+                yield number, pair
+
+
+def split_of(source: str) -> str:
+    at = share(same(source))
+    if at < VALID:
+        return "validation"
+    return "test" if at < VALID + TEST else "train"
+
+
+def _unpack(archive: Path, folder: Path) -> Path:
+    try:
+        with zipfile.ZipFile(archive) as file:
+            return Path(file.extract("fra.txt", folder))
+    except (zipfile.BadZipFile, KeyError) as error:
+        raise InputError(f"{archive}: not the archive of fra.txt ({error}); get it again") from None
