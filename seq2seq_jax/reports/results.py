@@ -88,8 +88,8 @@ def read_results(workdir: str | Path) -> Results:
 
     runs, finals, curves = [], [], []
     for (cell, seed), path in folders.items():
-        logged, final = _metrics(path / "metrics.jsonl", problems)
-        state = _state(path, logged, problems)
+        logged, final, step = _metrics(path / "metrics.jsonl", problems)
+        state = _state(path, step, problems)
         runs.append({"cell": cell, "seed": seed, **state, **settings[cell]})
         finals += [(cell, seed, metric, value) for metric, value in final.items()]
         curves += [(cell, seed, step, metric, value) for (step, metric), value in logged.items()]
@@ -139,9 +139,8 @@ def _run_folders(folder: Path, sweep: dict[str, Any]) -> dict[tuple[str, int], P
     return {}
 
 
-def _state(path: Path, logged: dict[tuple[int, str], float], problems: list[str]) -> dict[str, Any]:
-    """How far a run has come."""
-    step = max((step for step, _ in logged), default=None)
+def _state(path: Path, step: int | None, problems: list[str]) -> dict[str, Any]:
+    """How far a run has come; step: the last one logged."""
     state = {"step": step, "parameters": None, "seconds": None, "reason": ""}
     if (path / "DONE").exists():
         done = {**state, "best_step": step, **_json(path / "DONE", problems)}
@@ -159,16 +158,17 @@ def _state(path: Path, logged: dict[tuple[int, str], float], problems: list[str]
 
 def _metrics(
     path: Path, problems: list[str]
-) -> tuple[dict[tuple[int, str], float], dict[str, float]]:
-    """Logged values by (step, metric), and the final "test/" ones without that prefix.
+) -> tuple[dict[tuple[int, str], float], dict[str, float], int | None]:
+    """Logged values by (step, metric), the final "test/" ones without that prefix, the last step.
 
     The last value counts where a resumed run has written a step twice.
     """
-    logged, final = {}, {}
+    logged, final, last = {}, {}, None
     for row, line in _json_lines(path, problems):
         if "step" not in line or not isinstance(line["step"], int):
             problems.append(f"{path}:{row}: expected a whole number as step; the line is left out")
             continue
+        last = max(line["step"], last or 0)
         for metric, value in line.items():
             number = float("nan") if value is None else value
             if not isinstance(number, int | float):
@@ -177,7 +177,7 @@ def _metrics(
                 final[metric.removeprefix("test/")] = number
             elif metric != "step":
                 logged[line["step"], metric] = number
-    return logged, final
+    return logged, final, last
 
 
 def _settings(
