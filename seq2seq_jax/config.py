@@ -119,10 +119,13 @@ def save(config: ConfigDict, path: str | os.PathLike) -> None:
 def read(path: str | os.PathLike) -> ConfigDict:
     """The config that `save` wrote; InputError names the file where it cannot be read."""
     try:
-        return from_dict(json.loads(Path(path).read_text(encoding="utf-8")))
+        values = json.loads(Path(path).read_text(encoding="utf-8"))
+        if not isinstance(values, dict):
+            raise ValueError(f"expected an object, not {type(values).__name__}")
+        return from_dict(values)
     except FileNotFoundError:
         raise InputError(f"{path}: no such file; is this the folder of a run?") from None
-    except (ValueError, AttributeError) as error:
+    except ValueError as error:
         raise InputError(f"{path}: not a config of this version: {error}") from error
 
 

@@ -1,0 +1,11 @@
+"""Strict settings for every test, made before anything imports JAX or the package."""
+
+import os
+
+os.environ.setdefault("JAX_PLATFORMS", "cpu")
+os.environ.setdefault("JAX_NUMPY_RANK_PROMOTION", "raise")
+
+from jaxtyping import install_import_hook
+
+# Shapes and types of every annotated function are checked at each call.
+install_import_hook("seq2seq_jax", "beartype.beartype")

@@ -1,0 +1,298 @@
+import json
+import subprocess
+import sys
+
+import pytest
+
+from seq2seq_jax import config as configs
+from seq2seq_jax import config_checks as checks
+from seq2seq_jax.types import InputError
+
+DEFAULT = "configs/default.py"
+
+
+def problems(overrides):
+    with pytest.raises(InputError) as caught:
+        configs.load(DEFAULT, overrides)
+    return str(caught.value)
+
+
+def write(folder, body, sweep=""):
+    path = folder / "experiment.py"
+    path.write_text(
+        "from configs import default\n\n\ndef get_config():\n    config = default.get_config()\n"
+        f"    {body}\n    return config\n{sweep}"
+    )
+    return str(path)
+
+
+def test_default_is_valid_and_locked():
+    config = configs.load(DEFAULT)
+    with pytest.raises(AttributeError):
+        config.model.new_key = 1
+    with pytest.raises(AttributeError):
+        configs.defaults().new_key = 1
+
+
+def test_overrides_keep_their_types():
+    config = configs.load(
+        DEFAULT, {"model.attention.score": "concat", "train.epochs": 3, "seed": 4}
+    )
+    assert config.model.attention.score == "concat"
+    assert type(config.train.epochs) is float
+    assert config.seed == 4
+
+
+def test_all_problems_at_once():
+    text = problems(
+        {
+            "model.atention.score": "dot",
+            "seed": "a",
+            "model.attention.score": "genral",
+            "train.learning_rate": -1.0,
+        }
+    )
+    assert "4 problems" in text
+    assert "model.atention.score: no such key; did you mean model.attention.score?" in text
+    assert "seed = 'a': expected int, not str" in text
+    assert "model.attention.score = 'genral': not one of none, dot" in text
+    assert "did you mean general?" in text
+    assert "train.learning_rate = -1.0: has to be above 0" in text
+
+
+def test_short_name_finds_its_section():
+    assert "learning_rate: no such key; did you mean train.learning_rate?" in problems(
+        {"learning_rate": 1.0}
+    )
+
+
+# What is assigned -> words of reason and fix.
+BAD_VALUES = [
+    ({"train.best_metric": None}, "train.best_metric = None: every key has a value"),
+    ({"data.seed": True}, "data.seed = True: expected int, not bool"),
+    ({"data.seed": -1}, "at least 0"),
+    ({"model.dropout.input": 1.0}, "at least 0 and below 1"),
+    ({"train.halving_every": 0.0}, "above 0 and at most 1"),
+    ({"train.learning_rate": float("nan")}, "has to be above 0"),
+    ({"model.forget_bias": float("inf")}, "has to be finite"),
+    ({"data.name": "tfds:"}, "not one of french, scan"),
+    ({"data.name": "frensh"}, "did you mean french?"),
+    ({"evaluation.modes": ("forced", "gredy")}, "'gredy': not one of forced, free, greedy"),
+    ({"train.best_metric": "valid/belu"}, "did you mean valid/bleu?"),
+    ({"train.best_metric": "bleu"}, "not one of valid/loss"),
+]
+
+BAD_COMBINATIONS = [
+    ({"train.steps": 5}, "exactly one has to be positive"),
+    ({"train.epochs": 0.0}, "exactly one has to be positive"),
+    ({"train.eval_every": 75}, "no multiple of train.log_every = 50"),
+    ({"train.accumulation": 3}, "no multiple of train.accumulation = 3"),
+    ({"train.schedule": "inverse_sqrt"}, "train.warmup_steps"),
+    ({"evaluation.modes": ("greedy",)}, "add it to evaluation.modes"),
+    ({"train.best_metric": "valid/perplexity_free"}, "mode free; add it to evaluation.modes"),
+    (
+        {"train.best_metric": "valid/bleu", "evaluation.modes": ("forced",)},
+        "mode greedy; add it to evaluation.modes",
+    ),
+    ({"train.best_metric": "valid/aer", "model.attention.score": "none"}, "needs alignments"),
+    ({"model.attention.score": "dot"}, "the memory is 256 wide"),
+    (
+        {"model.attention.score": "scaled_dot", "model.encoder.bidirectional": False}
+        | {"model.decoder.width": 64},
+        "the memory is 128 wide",
+    ),
+    (
+        {"model.attention.score": "none", "model.decoder.initial_state": "zero"},
+        "take bridge or last, or fixed_context = every_input",
+    ),
+    ({"model.decoder.initial_state": "last"}, "make them equal, or take bridge"),
+    (
+        {"model.decoder.initial_state": "last", "model.decoder.cell": "lstm"},
+        "the cells differ (gru, lstm)",
+    ),
+    (
+        {"model.decoder.initial_state": "last", "model.decoder.layers": 2},
+        "layers differ (1, 2)",
+    ),
+    ({"model.tied_embeddings": "output"}, "model.embedding = 64 has to equal"),
+    (
+        {"model.tied_embeddings": "all", "model.embedding": 128},
+        "needs data.joint_vocabulary = True",
+    ),
+    (
+        {"teacher_forcing.schedule": "linear", "teacher_forcing.ratio": 0.2}
+        | {"teacher_forcing.floor": 0.5},
+        "teacher_forcing.floor = 0.5 is above",
+    ),
+    ({"teacher_forcing.schedule": "exponential"}, "needs 0 < k < 1"),
+    (
+        {"teacher_forcing.schedule": "inverse_sigmoid", "teacher_forcing.decay": 0.5},
+        "needs k >= 1",
+    ),
+    (
+        {"evaluation.max_length_factor": 0.0, "evaluation.max_length_extra": 0},
+        "no token could be generated",
+    ),
+    ({"data.name": "text"}, "needs data.train"),
+    ({"data.name": "text", "data.train": "a.tsv"}, "needs data.valid or data.valid_size"),
+    ({"data.task.min_length": 9, "data.task.max_length": 3}, "data.task.min_length = 9 is above"),
+    ({"data.target.tokens": "bpe"}, "data.target.tokens = bpe needs data.target.max_vocabulary"),
+]
+
+
+@pytest.mark.parametrize(("overrides", "words"), [*BAD_VALUES, *BAD_COMBINATIONS])
+def test_bad_config_says_why(overrides, words):
+    assert words in problems(overrides)
+
+
+# The nearest good neighbours of the combinations above.
+GOOD = [
+    {"train.steps": 5, "train.epochs": 0.0},
+    {"model.attention.score": "dot", "model.encoder.width": 64},
+    {"model.attention.score": "scaled_dot", "model.encoder.bidirectional": False},
+    {"model.attention.score": "none", "model.decoder.initial_state": "zero"}
+    | {"model.attention.fixed_context": "every_input"},
+    {"model.attention.score": "none", "model.decoder.order": "bahdanau"},
+    {"model.decoder.initial_state": "last", "model.encoder.width": 64},
+    {"model.tied_embeddings": "all", "model.embedding": 128, "data.joint_vocabulary": True},
+    {"teacher_forcing.ratio": 0.2, "teacher_forcing.floor": 0.5},  # constant: no floor is read
+    {"teacher_forcing.schedule": "exponential", "teacher_forcing.decay": 0.99},
+    {"data.name": "tfds:multi30k/de_en"},
+    {"data.name": "text", "data.train": "a.tsv", "data.valid": "b.tsv"},
+]
+
+
+@pytest.mark.parametrize("overrides", GOOD)
+def test_good_config_passes(overrides):
+    configs.load(DEFAULT, overrides)
+
+
+def test_every_number_has_a_range_and_every_table_names_keys():
+    known = configs.flatten(configs.defaults())
+    numbers = {key for key, value in known.items() if type(value) in (int, float)}
+    assert set(checks.RANGES) == numbers
+    free_text = {"data.name", "data.dir", "data.train", "data.valid", "data.test", "sweep.baseline"}
+    strings = {key for key, value in known.items() if isinstance(value, str)}
+    assert set(checks.CHOICES) == strings - free_text | {"evaluation.modes"}
+
+
+@pytest.mark.parametrize(
+    ("body", "words"),
+    [
+        (
+            "config.train.lerning_rate = 1.0",
+            "line 6: lerning_rate: no such key; did you mean learn",
+        ),
+        ("config.model.atention.score = 'dot'", "atention: no such key; did you mean attention?"),
+        ("config['lerning_rate'] = 1.0", "did you mean learning_rate?"),
+        ("config.train.steps = 'x'", "line 6: TypeError"),
+        ("x = (1", "SyntaxError"),
+        ("1 / 0", "line 6: ZeroDivisionError"),
+    ],
+)
+def test_error_in_a_file_names_file_and_line(tmp_path, body, words):
+    path = write(tmp_path, body)
+    with pytest.raises(InputError) as caught:
+        configs.load(path)
+    assert path in str(caught.value)
+    assert words in str(caught.value)
+
+
+def test_none_and_missing_keys_in_a_file(tmp_path):
+    with pytest.raises(InputError, match="model.dtype = None"):
+        configs.load(write(tmp_path, "config.model.dtype = None"))
+    path = tmp_path / "own.py"
+    path.write_text(
+        "import ml_collections\n"
+        "def get_config():\n    return ml_collections.ConfigDict({'seed': 1, 'sed': 2})\n"
+    )
+    with pytest.raises(InputError) as caught:
+        configs.load(str(path))
+    assert "sed: no such key; did you mean seed?" in str(caught.value)
+    assert "train.steps: missing; start from configs/default.py" in str(caught.value)
+
+
+def test_argument_reaches_the_file(tmp_path):
+    path = tmp_path / "sized.py"
+    path.write_text(
+        "from configs import default\ndef get_config(width='8'):\n"
+        "    config = default.get_config()\n    config.model.embedding = int(width)\n"
+        "    return config\n"
+    )
+    assert configs.load(str(path)).model.embedding == 8
+    assert configs.load(f"{path}:32").model.embedding == 32
+
+
+def test_files_are_found_from_anywhere_else_named(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    configs.load(DEFAULT)
+    with pytest.raises(InputError, match=r"no config file configs/defalt.py .* configs/default.py"):
+        configs.load("configs/defalt.py")
+    write(tmp_path, "config.seed = 3")
+    assert configs.load("experiment.py").seed == 3
+
+
+def test_no_get_config_and_a_wrong_return(tmp_path):
+    path = tmp_path / "bad.py"
+    path.write_text("x = 1\n")
+    with pytest.raises(InputError, match=r"has no get_config\(\)"):
+        configs.load(str(path))
+    path.write_text("def get_config():\n    return {'a': 1}\n")
+    with pytest.raises(InputError, match="returned dict, not a ConfigDict"):
+        configs.load(str(path))
+
+
+def test_points(tmp_path):
+    assert configs.points(DEFAULT) == [{}]
+    sweep = "\n\ndef sweep():\n    return [{'seed': 1}, {'seed': %d}]\n"
+    assert configs.points(write(tmp_path, "pass", sweep % 2)) == [{"seed": 1}, {"seed": 2}]
+    (tmp_path / "same").mkdir()
+    with pytest.raises(InputError, match="more than once"):
+        configs.points(write(tmp_path / "same", "pass", sweep % 1))
+    (tmp_path / "none").mkdir()
+    with pytest.raises(InputError, match="gives no cell"):
+        configs.points(write(tmp_path / "none", "pass", "\n\ndef sweep():\n    return []\n"))
+
+
+def test_json_keeps_everything(tmp_path):
+    config = configs.load(
+        DEFAULT, {"evaluation.show": ("je suis étudiant",), "data.columns": ("de", "en")}
+    )
+    configs.save(config, tmp_path / "config.json")
+    again = configs.read(tmp_path / "config.json")
+    assert configs.flatten(again) == configs.flatten(config)
+    assert again.evaluation.show == ("je suis étudiant",)
+    assert again.evaluation.modes == ("forced", "greedy")
+    assert again.is_locked
+    assert [path.name for path in tmp_path.iterdir()] == ["config.json"]
+
+
+def test_reading_older_and_broken_files(tmp_path):
+    path = tmp_path / "config.json"
+    path.write_text(json.dumps({"seed": 7}))
+    assert configs.read(path).seed == 7
+    assert configs.read(path).train.epochs == configs.defaults().train.epochs
+    for text in ("{", "[1]", '{"sed": 7}', '{"seed": "x"}'):
+        path.write_text(text)
+        with pytest.raises(InputError, match=r"config\.json: not a config of this version"):
+            configs.read(path)
+    with pytest.raises(InputError, match="is this the folder of a run"):
+        configs.read(tmp_path / "none.json")
+
+
+def test_differences_leave_out_the_sweep():
+    old = configs.load(DEFAULT)
+    new = configs.load(DEFAULT, {"seed": 1, "sweep.seeds": 9, "train.epochs": 2.0})
+    assert configs.differences(old, old) == []
+    assert configs.differences(old, new) == [
+        "seed was 0 and is now 1",
+        "train.epochs was 10.0 and is now 2.0",
+    ]
+
+
+def test_no_jax_is_imported():
+    code = "import sys, seq2seq_jax.config, seq2seq_jax.sweeps.grid; print('jax' in sys.modules)"
+    answer = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    )
+    assert answer.stdout.strip() == "False"

@@ -1,0 +1,50 @@
+"""Every shipped experiment: each of its cells is valid, named, and can be built."""
+
+import jax
+import pytest
+
+from seq2seq_jax import config as configs
+from seq2seq_jax import config_checks as checks
+from seq2seq_jax.data.tasks import TASKS
+from seq2seq_jax.evaluation.evaluator import MODES
+from seq2seq_jax.models.attention.normalizers import NORMALIZERS
+from seq2seq_jax.models.attention.scores import SCORES
+from seq2seq_jax.models.recurrent import CELLS
+from seq2seq_jax.models.seq2seq import initialize
+from seq2seq_jax.sweeps import grid
+
+FILES = sorted(
+    str(path.relative_to(configs.PROJECT)) for path in configs.PROJECT.glob("configs/[!_]*.py")
+)
+POINTS = [(path, i) for path in FILES for i in range(len(configs.points(path)))]
+
+
+@pytest.mark.parametrize(("path", "index"), POINTS)
+def test_every_cell_is_valid_and_builds(path, index):
+    config = configs.load(path, configs.points(path)[index])
+    # Shapes alone: no array is made.
+    key = jax.random.key(0)
+    jax.eval_shape(lambda key: initialize(config.model, 30, 40, key)[1], key)
+
+
+@pytest.mark.parametrize("path", FILES)
+def test_cells_have_names_and_the_baseline_is_one(path):
+    names = grid.cell_names(configs.points(path))
+    assert len(set(names)) == len(names)
+    assert grid.baseline(configs.load(path).sweep.baseline, names) in names
+
+
+@pytest.mark.parametrize("path", [path for path in FILES if not path.endswith("default.py")])
+def test_docstring_holds_question_command_cost_and_result(path):
+    text = (configs.PROJECT / path).read_text(encoding="utf-8").split('"""')[1]
+    assert "?" in text
+    for word in ("Command:", "Cost:", "Expected:", path):
+        assert word in text
+
+
+def test_names_are_those_of_the_registries():
+    assert set(checks.TASKS) == set(TASKS)
+    assert set(checks.SCORES) == {"none", *SCORES}
+    assert set(checks.NORMALIZERS) == set(NORMALIZERS)
+    assert set(checks.CELLS) == set(CELLS)
+    assert set(checks.CHOICES["evaluation.modes"]) == set(MODES)
