@@ -199,7 +199,7 @@ def test_error_in_a_file_names_file_and_line(tmp_path, body, words):
 
 
 def test_none_and_missing_keys_in_a_file(tmp_path):
-    with pytest.raises(InputError, match="model.dtype = None"):
+    with pytest.raises(InputError, match=r"model\.dtype = None"):
         configs.load(write(tmp_path, "config.model.dtype = None"))
     path = tmp_path / "own.py"
     path.write_text(

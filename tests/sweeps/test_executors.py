@@ -1,0 +1,183 @@
+import json
+import os
+import signal
+import sys
+import threading
+import time
+
+import pytest
+
+from seq2seq_jax import config as configs
+from seq2seq_jax.sweeps import child, executors, progress
+from seq2seq_jax.sweeps.runner import Run
+from seq2seq_jax.types import InputError
+
+# What stands in for `train`: the run's name says what it does.
+SCRIPT = """
+import json, os, pathlib, signal, sys, time
+folder = pathlib.Path(sys.argv[1])
+cell = folder.parent.name
+def save(*_):
+    (folder / "saved").touch()
+    sys.exit(143)
+signal.signal(signal.SIGTERM, save)
+print("step 50/200  1.0 steps/s", flush=True)
+started = time.time()
+if cell == "bad":
+    raise ValueError("lost the thread")
+if cell == "input":
+    sys.exit("error: no such file")
+if cell == "killed":
+    os.kill(os.getpid(), signal.SIGKILL)
+if cell == "busy":
+    sys.exit(75)
+if cell == "slow":
+    (folder / "ready").touch()
+    time.sleep(60)
+time.sleep(0.3)
+facts = {"cores": sorted(os.sched_getaffinity(0)), "started": started, "ended": time.time(),
+         "memory": os.environ.get("XLA_PYTHON_CLIENT_MEM_FRACTION")}
+(folder / "facts.json").write_text(json.dumps(facts))
+(folder / "metrics.jsonl").write_text('{"step": 200, "valid/loss": 0.25, "valid/bleu": 80.0}\\n')
+(folder / "DONE").write_text("{}")
+"""
+
+
+@pytest.fixture
+def make_runs(tmp_path, monkeypatch):
+    monkeypatch.setattr(
+        child,
+        "train_command",
+        lambda folder, flags: [sys.executable, "-S", "-c", SCRIPT, str(folder), *flags],
+    )
+    config = configs.load("configs/default.py")
+
+    def make(*cells):
+        runs = [Run(cell, i, tmp_path / cell / f"seed{i}", config) for i, cell in enumerate(cells)]
+        for run in runs:
+            run.folder.mkdir(parents=True)
+        return runs
+
+    return make
+
+
+def facts(run):
+    return json.loads((run.folder / "facts.json").read_text())
+
+
+def test_a_failure_stops_no_other(make_runs, capfd):
+    outcomes = executors.local(make_runs("bad", "good", "input", "killed", "busy", "fine"))
+    assert [outcome.state for outcome in outcomes] == [
+        *("failed", "done", "failed", "failed", "busy", "done")
+    ]
+    bad, _, wrong, killed, *_ = outcomes
+    assert bad.error.startswith("Traceback (most recent call last)")
+    assert bad.error.endswith("ValueError: lost the thread")
+    assert wrong.error == "error: no such file"
+    assert "ended by signal 9 (killed; out of memory?)" in killed.error
+    lines = capfd.readouterr().err.splitlines()
+    assert "started  bad/seed0" in lines
+    assert "[1/6] failed   bad/seed0 in 0:00: ValueError: lost the thread" in lines
+    assert any("done     good/seed1" in x and "valid/loss 0.25  valid/bleu 80" in x for x in lines)
+
+
+def test_workers_train_at_once_each_on_its_cores(make_runs):
+    runs = make_runs("a", "b")
+    workers = 2
+    assert [o.state for o in executors.local(runs, workers)] == ["done", "done"]
+    a, b = map(facts, runs)
+    assert a["started"] < b["ended"] and b["started"] < a["ended"]
+    assert a["memory"] == "0.45"
+    everything = sorted(os.sched_getaffinity(0))
+    if len(everything) >= workers:
+        assert not set(a["cores"]) & set(b["cores"])
+        assert sorted(a["cores"] + b["cores"]) == everything
+
+
+def test_one_worker_trains_one_after_another_on_all_cores(make_runs):
+    runs = make_runs("a", "b")
+    executors.local(runs)
+    a, b = map(facts, runs)
+    assert a["ended"] < b["started"]
+    assert a["cores"] == sorted(os.sched_getaffinity(0))
+    assert a["memory"] is None
+
+
+def test_core_shares(monkeypatch):
+    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: {0, 1, 2, 5, 6})
+    assert executors.core_shares(1) == []
+    assert executors.core_shares(2) == [[0, 1], [2, 5, 6]]
+    assert executors.core_shares(6) == []
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_interruption_lets_the_children_save(make_runs, number, capfd):
+    runs = make_runs("slow", "never")
+
+    def interrupt():
+        while not (runs[0].folder / "ready").exists():
+            time.sleep(0.02)
+        os.kill(os.getpid(), number)
+
+    before = signal.getsignal(signal.SIGTERM)
+    thread = threading.Thread(target=interrupt)
+    thread.start()
+    outcomes = executors.local(runs)
+    thread.join()
+    assert [(outcome.run.cell, outcome.state) for outcome in outcomes] == [("slow", "stopped")]
+    assert (runs[0].folder / "saved").exists()
+    assert not (runs[1].folder / "log.txt").exists()
+    assert "stopping" in capfd.readouterr().err
+    assert signal.getsignal(signal.SIGTERM) is before
+
+
+def test_progress_counts_updates_of_all_runs(make_runs, capfd, monkeypatch):
+    monkeypatch.setattr(progress, "EVERY_SECONDS", 0.0)
+    executors.local(make_runs("a", "b"))
+    lines = [x for x in capfd.readouterr().err.splitlines() if "steps/s" in x]
+    # Half of the second of two runs of 200: 50/200 of it, with the first one done.
+    assert any(x.startswith(" 62%") and "(b/seed1 25%)" in x for x in lines)
+
+
+def test_an_old_log_is_no_progress(make_runs):
+    (run,) = make_runs("a")
+    (run.folder / "log.txt").write_text("step 200/200\n")
+    process = child.Child(run)
+    assert process.step() in [(0, 0), (50, 200)]
+    process.wait()
+    assert process.step() == (50, 200)
+    assert (run.folder / "log.txt").read_text().startswith("step 200/200\n")
+
+
+def test_clock():
+    assert [progress.clock(s) for s in (0.0, 59.6, 3599.0, 3661.0, float("inf"))] == [
+        *("0:00", "1:00", "59:59", "1:01:01", "?")
+    ]
+
+
+def test_bars_on_a_terminal(make_runs, monkeypatch):
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
+    assert isinstance(progress.make_progress(1), progress.Bars)
+    assert [o.state for o in executors.local(make_runs("a", "bad"))] == ["done", "failed"]
+
+
+def test_slurm_through_submitit(make_runs, tmp_path, monkeypatch):
+    pytest.importorskip("submitit")
+    # Each job is trained in a process of its own, which does not see the stand-in above.
+    monkeypatch.setattr(executors, "train", lambda run, flags: executors.Outcome(run, "done", 1.0))
+    runs = make_runs("a", "b")
+    outcomes = executors.slurm(runs, tmp_path / "slurm", {"timeout_min": 1}, cluster="local")
+    assert sorted((o.run.name, o.state) for o in outcomes) == [
+        ("a/seed0", "done"),
+        ("b/seed1", "done"),
+    ]
+
+
+def test_slurm_without_submitit_or_slurm(make_runs, tmp_path, monkeypatch):
+    runs = make_runs("a")
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(InputError, match="submitit did not take the jobs"):
+        executors.slurm(runs, tmp_path)
+    monkeypatch.setitem(sys.modules, "submitit", None)
+    with pytest.raises(InputError, match="the extra `slurm`"):
+        executors.slurm(runs, tmp_path)
