@@ -12,15 +12,14 @@ import ml_collections
 from seq2seq_jax.data.tasks import french_grammar as grammar
 from seq2seq_jax.data.tasks.french_words import BE
 from seq2seq_jax.data.tasks.phrases import Phrase, concat, phrase
-from seq2seq_jax.data.tasks.sampling import Draw, cut, length_range, split_sizes
-from seq2seq_jax.types import InputError, Pair, Splits
+from seq2seq_jax.data.tasks.sampling import Draw, cut, distinct, length_range, split_sizes
+from seq2seq_jax.types import Pair, Splits
 
 SIZES = (20_000, 1_000, 1_000)  # train, valid, test
 LENGTHS = (3, 20)  # source tokens
 _SHORTEST = 2  # tokens of the shortest clause
 _ONE_CLAUSE = 8  # tokens that one clause often fills
 _REST = 4  # tokens of a conjunction and a short clause
-_PATIENCE = 40  # useless attempts in a row after which a length counts as used up
 
 
 class _Clauses:
@@ -116,27 +115,13 @@ def generate(data: ml_collections.ConfigDict) -> Splits:
     low, high = length_range(data, LENGTHS, smallest=_SHORTEST)
     draw = Draw(data.seed)
     clauses = _Clauses(draw)
-    pairs: dict[str, Pair] = {}
-    open_lengths = list(range(low, high + 1))
-    failures = dict.fromkeys(open_lengths, 0)
-    while len(pairs) < sum(sizes):
-        if not open_lengths:
-            raise InputError(
-                f"french: found only {len(pairs)} different sentences of {low} to {high} source "
-                f"tokens, but data.train_size + data.valid_size + data.test_size asks for "
-                f"{sum(sizes)}; raise data.task.max_length or lower the sizes"
-            )
-        length = draw.pick(open_lengths)
+
+    def make(length: int) -> Pair | None:
         pair = _sentence(draw, clauses, length)
-        if pair is None or pair.source in pairs or _has_example(pair.source):
-            failures[length] += 1
-            if failures[length] >= _PATIENCE:
-                open_lengths.remove(length)
-        else:
-            failures[length] = 0
-            pairs[pair.source] = pair
-    # Shuffled, because lengths with few sentences are used up early.
-    return cut(draw, list(pairs.values()), sizes)
+        return None if pair is None or _has_example(pair.source) else pair
+
+    counts = dict.fromkeys(range(low, high + 1))  # unknown
+    return cut(draw, distinct(draw, make, counts, sum(sizes), "french"), sizes)
 
 
 def _has_example(source: str) -> bool:

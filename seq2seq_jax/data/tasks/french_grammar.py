@@ -80,11 +80,11 @@ BEFORE = {k: [a for a in words.ADJECTIVES if a.before and k in a.kinds] for k in
 AFTER = {k: [a for a in words.ADJECTIVES if not a.before and k in a.kinds] for k in NOUNS}
 ANIMAL_VERBS = [verb for verb in words.VERBS if verb.animal]
 # Word by word entries, made once.
-_FREQUENCY, _DEGREE, _MANNER, _TIMES, _FEELINGS, _NUMBERS, _AGES, _PREPOSITIONS, _QUESTIONS = (
+_FREQUENCY, _DEGREE, _MANNER, _TIMES, _FEELINGS, _AGES, _PREPOSITIONS, _QUESTIONS = (
     [_entry(line) for line in lines]
     for lines in (
-        words.FREQUENCY, words.DEGREE, words.MANNER, words.TIMES, words.FEELINGS, words.NUMBERS,
-        words.AGES, words.PREPOSITIONS, words.QUESTIONS,
+        words.FREQUENCY, words.DEGREE, words.MANNER, words.TIMES, words.FEELINGS, words.AGES,
+         words.PREPOSITIONS, words.QUESTIONS,
     )
 )  # fmt: skip
 COORDINATING = [_entry(line) for line in words.COORDINATING]
@@ -92,45 +92,59 @@ SUBORDINATING = [_entry(line) for line in words.SUBORDINATING]
 
 
 def noun_phrase(
-    draw: Draw, noun: words.Noun, plural: bool, determiner: str, *,
-    negative: bool = False, generic: bool = False, owners: bool = False, modifiers: float = 0.3,
+    noun: words.Noun, plural: bool, determiner: str, *, before: words.Adjective | None = None,
+    after: words.Adjective | None = None, owner: Phrase = EMPTY, negative: bool = False,
+    generic: bool = False,
 ) -> Phrase:  # fmt: skip
     """D B N A: determiner, adjective before, noun, adjective after; English D B A N.
 
-    `negative`: un, des, du become de. `generic`: a definite article has no English word.
-    `owners`: sometimes `D B N A de OWNER`, English OWNER 's B A N.
+    `determiner`: a key of DETERMINERS or a number's entry. `owner`: `D B N A de OWNER`, English
+    OWNER 's B A N. `negative`: un, des, du become de. `generic`: no English word for the article.
     """
-    before, after = BEFORE[noun.kind], AFTER[noun.kind]
     parts = {"N": phrase(noun.french[plural], noun.english[plural]), "B": EMPTY, "A": EMPTY}
-    if before and draw.chance(modifiers):
-        adjective = draw.pick(before)
-        parts["B"] = phrase(adjective.french[noun.feminine][plural], adjective.english)
-    if after and draw.chance(modifiers):
-        adjective = draw.pick(after)
-        parts["A"] = phrase(adjective.french[noun.feminine][plural], adjective.english)
-    if determiner == "number":
-        parts["D"] = draw.pick(_NUMBERS)
-        return compose("DBNA", "DBAN", parts)
-    french, english = DETERMINERS[determiner][2 if plural else noun.feminine]
+    for letter, adjective in (("B", before), ("A", after)):
+        if adjective is not None:
+            parts[letter] = phrase(adjective.french[noun.feminine][plural], adjective.english)
+    if determiner in DETERMINERS:
+        french, english = DETERMINERS[determiner][2 if plural else noun.feminine]
+    else:
+        french, english = determiner.split(" ")
     if determiner in ("a", "some"):
         if negative:
             french, english = "de", "a" if determiner == "a" and not plural else "any"
-        elif plural and parts["B"].source:
+        elif plural and before is not None:
             french = "de"  # de petits chiens
     parts["D"] = phrase(french, english)
-    if determiner == "the" and owners and draw.chance(0.3):
-        parts |= {"G": phrase("de", "'s"), "O": _person(draw, modifiers=0.0)}
+    if owner.source:
+        parts |= {"G": phrase("de", "'s"), "O": owner}
         return compose("DBNAGO", "OGBAN", parts, also=("DG",))
-    if determiner == "the" and generic and (plural or noun.mass):
+    if generic:
         return compose("DBNA", "BAN", parts, also=("DN",))
     return compose("DBNA", "DBAN", parts)
+
+
+def _draw_noun_phrase(
+    draw: Draw, noun: words.Noun, plural: bool, determiner: str, *, negative: bool = False,
+    generic: bool = False, owners: bool = False, modifiers: float = 0.3,
+) -> Phrase:  # fmt: skip
+    """`modifiers`: chance of an adjective on each side; `owners`: there may be an owner."""
+    sides = [
+        draw.pick(options[noun.kind]) if options[noun.kind] and draw.chance(modifiers) else None
+        for options in (BEFORE, AFTER)
+    ]
+    owner = EMPTY
+    if determiner == "the" and owners and draw.chance(0.3):
+        owner = _person(draw, modifiers=0.0)
+    generic = generic and determiner == "the" and (plural or noun.mass)
+    return noun_phrase(noun, plural, determiner, before=sides[0], after=sides[1], owner=owner,
+                       negative=negative, generic=generic)  # fmt: skip
 
 
 def _person(draw: Draw, modifiers: float = 0.2) -> Phrase:
     """Somebody, in the singular, definite."""
     if draw.chance(0.4):
         return phrase(*(draw.pick(words.NAMES).split()[0],) * 2)
-    return noun_phrase(draw, draw.pick(PEOPLE), False, draw.pick(("the", "my", "your")),
+    return _draw_noun_phrase(draw, draw.pick(PEOPLE), False, draw.pick(("the", "my", "your")),
                        modifiers=modifiers)  # fmt: skip
 
 
@@ -161,11 +175,13 @@ def _subject(draw: Draw, predicate: str) -> Subject:
     # notre, votre, leur would hide the gender on which his and her depend.
     determiner = draw.pick(("the", "the", "my", "your", "this"))
     owners = predicate == "thing"
-    np_ = noun_phrase(draw, noun, plural, determiner, owners=owners, modifiers=0.15)
-    return Subject(np_, 5 if plural else 2, noun.feminine, plural, noun.kind)
+    drawn = _draw_noun_phrase(draw, noun, plural, determiner, owners=owners, modifiers=0.15)
+    return Subject(drawn, 5 if plural else 2, noun.feminine, plural, noun.kind)
 
 
-def _object(draw: Draw, noun: words.Noun, subject: Subject, negative: bool, generic=False):
+def _object(
+    draw: Draw, noun: words.Noun, subject: Subject, negative: bool, generic: bool = False
+) -> Phrase:
     plural = not noun.mass and draw.chance(0.4)
     options = ["the", "the", "some", "some"] if noun.mass else ["the", "the", "a", "a", "this"]
     if noun.kind not in ("place", "food", "drink"):
@@ -175,18 +191,18 @@ def _object(draw: Draw, noun: words.Noun, subject: Subject, negative: bool, gene
         if subject.person == 5:
             options.append("their")
     if plural:
-        options.append("number")
+        options.append(draw.pick(words.NUMBERS))
     if generic and (plural or noun.mass):
         options = ["the"]
-    return noun_phrase(draw, noun, plural, draw.pick(options), negative=negative,
+    return _draw_noun_phrase(draw, noun, plural, draw.pick(options), negative=negative,
                        generic=generic and noun.kind in GENERIC, owners=True)  # fmt: skip
 
 
 def _place(draw: Draw, preposition: Phrase | None = None) -> Phrase:
     where = draw.pick(_PREPOSITIONS) if preposition is None else preposition
     determiner = draw.pick(("the", "the", "this"))
-    np_ = noun_phrase(draw, draw.pick(NOUNS["place"]), False, determiner, modifiers=0.15)
-    return concat(where, np_)
+    drawn = _draw_noun_phrase(draw, draw.pick(NOUNS["place"]), False, determiner, modifiers=0.15)
+    return concat(where, drawn)
 
 
 def _adjective(draw: Draw, subject: Subject) -> Phrase:
@@ -235,8 +251,8 @@ def _predicate(draw: Draw, kind: str, subject: Subject, negative: bool) -> Predi
     if kind == "it":
         noun = draw.pick(PEOPLE + THINGS)
         determiner = draw.pick(("a", "a", "the", "my", "your"))
-        np_ = noun_phrase(draw, noun, False, determiner, owners=True)
-        return Predicate(words.BE, np_, adverb=False)
+        drawn = _draw_noun_phrase(draw, noun, False, determiner, owners=True)
+        return Predicate(words.BE, drawn, adverb=False)
     if kind == "feeling":
         feeling = draw.pick(_FEELINGS)
         if draw.chance(0.3):
@@ -316,11 +332,8 @@ def assemble(
         parts["Q"] = phrase("est-ce que", auxiliary)
         if be:
             also.append("QV")
-    if be:
-        order = "WVSPAKC" if question else "SVPAKC"
-    else:
-        order = "WQSPAVKC" if question else "SNPAVKC"
-    return _finish(compose("WQSNKVPAC", order, parts, also))
+    orders = ("SVPAKC", "WVSPAKC") if be else ("SNPAVKC", "WQSPAVKC")
+    return _finish(compose("WQSNKVPAC", orders[question], parts, also))
 
 
 _ENGLISH_VOWELS = tuple("aeiou")

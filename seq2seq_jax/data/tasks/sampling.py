@@ -1,6 +1,6 @@
 """What the generated tasks share: random choices, sizes, lengths, and cutting into splits."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TypeVar
 
 import ml_collections
@@ -9,6 +9,7 @@ import numpy as np
 from seq2seq_jax.types import InputError, Pair, Splits
 
 T = TypeVar("T")
+PATIENCE = 40  # vain attempts
 
 
 class Draw:
@@ -53,15 +54,16 @@ def length_range(
 ) -> tuple[int, int]:
     """(min_length, max_length) of the source in tokens; 0 in the config means the default.
 
-    A default gives way to the other bound: min_length=30 alone means exactly 30 or more, up to
-    the default or 30, whichever is larger.
+    A default gives way to the other bound where they would cross.
     """
     task = data.task
     low = task.min_length or min(defaults[0], task.max_length or defaults[0])
     high = task.max_length or max(defaults[1], low)
     if low < smallest:
         key = "min_length" if task.min_length else "max_length"
-        raise InputError(f"data.task.{key} = {task[key]}: expected {smallest} or more source tokens")
+        raise InputError(
+            f"data.task.{key} = {task[key]}: expected {smallest} or more source tokens"
+        )
     if low > high:
         raise InputError(
             f"data.task.min_length = {low} is above data.task.max_length = {high}: swap them"
@@ -69,8 +71,51 @@ def length_range(
     return low, high
 
 
+def distinct(
+    draw: Draw,
+    make: Callable[[int], Pair | None],
+    counts: Mapping[int, int | None],
+    total: int,
+    name: str,
+) -> list[Pair]:
+    """`total` pairs with different sources, their lengths drawn evenly from those not used up.
+
+    `make(length)` draws a pair, or None where an attempt led nowhere. `counts` says how many
+    sources of each length there are; None: unknown, used up after PATIENCE vain attempts in a row.
+    """
+    pairs: dict[str, Pair] = {}
+    found, vain = dict.fromkeys(counts, 0), dict.fromkeys(counts, 0)
+    open_lengths = list(counts)
+    known = [count for count in counts.values() if count is not None]
+    if len(known) == len(counts) and sum(known) < total:
+        raise _too_few(name, counts, sum(known), total)
+    while len(pairs) < total:
+        if not open_lengths:
+            raise _too_few(name, counts, len(pairs), total)
+        length = draw.pick(open_lengths)
+        pair = make(length)
+        if pair is not None and pair.source not in pairs:
+            pairs[pair.source] = pair
+            found[length] += 1
+            vain[length] = 0
+        else:
+            vain[length] += 1
+        count = counts[length]
+        if (vain[length] >= PATIENCE) if count is None else (found[length] == count):
+            open_lengths.remove(length)
+    return list(pairs.values())
+
+
+def _too_few(name: str, counts: Mapping[int, int | None], found: int, total: int) -> InputError:
+    return InputError(
+        f"{name}: found only {found} different examples of {min(counts)} to {max(counts)} source "
+        f"tokens, but data.train_size + data.valid_size + data.test_size make {total}; raise "
+        "data.task.max_length or lower the sizes"
+    )
+
+
 def cut(draw: Draw, pairs: list[Pair], sizes: Sequence[int]) -> Splits:
-    """Shuffles, then cuts into train, valid and test."""
+    """Shuffles (lengths with few examples are used up early), then cuts."""
     draw.shuffle(pairs)
     train, valid, test = sizes
     return Splits(pairs[:train], pairs[train : train + valid], pairs[train + valid :][:test])
