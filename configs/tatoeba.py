@@ -22,8 +22,9 @@ def get_config():
         side.tokens = "word"
         side.lowercase = True
         side.min_frequency = 2
-        side.max_length = 30
-    config.data.valid_size = 2000
+        side.max_length = 20
+    config.data.train_size = 60_000
+    config.data.valid_size = 1000
     config.data.test_size = 2000
 
     config.model.embedding = 128
@@ -33,7 +34,9 @@ def get_config():
     config.model.dropout.input = 0.2
     config.model.dropout.output = 0.2
 
-    config.train.epochs = 5.0
+    config.train.epochs = 4.0
+    config.train.schedule = "linear"
+    config.train.learning_rate = 2e-3
     config.train.log_every = 100
     config.train.eval_every = 1000
 
