@@ -2,10 +2,11 @@
 
 import html
 from importlib import resources
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from matplotlib.figure import Figure
 
+from seq2seq_jax.reports import plots
 from seq2seq_jax.reports.formats import Entry, comparison_grid, grid
 from seq2seq_jax.reports.results import Results
 from seq2seq_jax.reports.style import inline_svg
@@ -19,13 +20,11 @@ class Picture(NamedTuple):
 
 
 class Translation(NamedTuple):
-    """What one cell makes of a sentence; figure is its alignment, None without attention."""
+    """What one cell makes of a sentence: a line of predictions/show.jsonl."""
 
     cell: str
     seed: int
-    hypothesis: str
-    score: float  # sum of the log probabilities of its tokens, nats
-    figure: Figure | None
+    line: dict[str, Any]
 
 
 def page(
@@ -133,15 +132,13 @@ def _translations(translations: dict[str, list[Translation]]) -> str:
 
 
 def _card(sentence: str, translation: Translation) -> str:
-    label = f"alignment of {sentence!r} by {translation.cell}"
-    picture = (
-        inline_svg(translation.figure, label)
-        if translation.figure is not None
-        else '<p class="caption">no attention</p>'
-    )
+    line, picture = translation.line, '<p class="caption">no attention</p>'
+    figure = plots.alignment(line)
+    if figure is not None:
+        picture = inline_svg(figure, f"alignment of {sentence!r} by {translation.cell}")
     return (
         f"<figure><figcaption><b>{_text(translation.cell)}</b> <span>seed {translation.seed}, "
-        f"log p {translation.score:.2f}</span><br>{_text(translation.hypothesis)}</figcaption>\n"
+        f"log p {line['score']:.2f}</span><br>{_text(line['hypothesis'])}</figcaption>\n"
         f"{picture}</figure>\n"
     )
 

@@ -23,6 +23,7 @@ CURVES = ("perplexity", "exact_match", "bleu", "aer")
 LENGTH_BINS = 8
 RATIO = "teacher_forcing.ratio"
 SCHEDULE = "teacher_forcing.schedule"
+CHARACTER = 0.085  # inches that a letter of a label takes
 
 
 @styled
@@ -101,7 +102,8 @@ def exposure_gap(results: Results) -> Figure | None:
     if not cells:
         return None
     means = wide.groupby("cell")[["perplexity", "perplexity_free"]].mean().loc[cells]
-    figure = new_figure(7.2, 1.3 + 0.36 * len(cells))
+    names = [_short(cell, 60) for cell in cells]
+    figure = new_figure(5.6 + CHARACTER * max(map(len, names)), 1.3 + 0.36 * len(cells))
     panel = figure.add_subplot()
     rows = np.arange(len(cells))
     forced, free = means["perplexity"].to_numpy(), means["perplexity_free"].to_numpy()
@@ -129,7 +131,7 @@ def exposure_gap(results: Results) -> Figure | None:
             va="center",
             fontsize=8.5,
         )
-    panel.set_yticks(rows, cells)
+    panel.set_yticks(rows, names)
     panel.set_ylim(len(cells) - 0.5, -0.5)
     panel.grid(visible=False, axis="y")
     panel.margins(x=0.12)
@@ -193,15 +195,20 @@ def alignment(line: dict[str, Any], title: str = "") -> Figure | None:
     if not weights_TS.any():
         return None
     rows, columns = weights_TS.shape
-    words = max(len(word) for word in line["hypothesis_tokens"])
-    figure = new_figure(0.6 + 0.085 * words + 0.4 * columns, 1.1 + 0.3 * rows)
+    sources, targets = (
+        [_short(word, 24) for word in line[f"{side}_tokens"]] for side in ("source", "hypothesis")
+    )
+    left, top = (CHARACTER * max(map(len, words)) for words in (targets, sources))
+    # The words above lean at 45 degrees: they need room upwards, and to the right of the last one.
+    width = 0.6 + left + 0.4 * columns + 0.7 * CHARACTER * len(sources[-1])
+    figure = new_figure(width, 0.9 + 0.7 * top + 0.3 * rows)
     panel = figure.add_subplot()
     colours = np.zeros((rows, columns, 4))
     colours[..., :3] = [int(COLOURS[0][i : i + 2], 16) / 255 for i in (1, 3, 5)]
     colours[..., 3] = weights_TS.clip(0, 1)  # the weight is opacity: right on any background
     panel.imshow(colours, interpolation="none", aspect="auto")
-    panel.set_xticks(range(columns), line["source_tokens"], rotation=45, ha="left")
-    panel.set_yticks(range(rows), line["hypothesis_tokens"])
+    panel.set_xticks(range(columns), sources, rotation=45, ha="left")
+    panel.set_yticks(range(rows), targets)
     panel.xaxis.tick_top()
     panel.tick_params(length=0)
     panel.grid(visible=False)
@@ -215,7 +222,7 @@ def alignment(line: dict[str, Any], title: str = "") -> Figure | None:
             box = Rectangle((s - 0.5, t - 0.5), 1, 1, fill=False, ec=COLOURS[1], lw=1.8, zorder=3)
             panel.add_patch(box)
     if title:
-        panel.set_xlabel(title, color=INK, fontweight="bold", loc="left")
+        panel.set_xlabel(_short(title, 60), color=INK, fontweight="bold", loc="left")
     return figure
 
 
@@ -281,9 +288,15 @@ def _legend(figure: Figure, panels: list[Axes]) -> None:
         handles, labels = panel.get_legend_handles_labels()
         found |= dict(zip(labels, handles, strict=True))
     if len(found) > 1:
-        widest = max(len(label) for label in found)
-        columns = max(1, min(len(found), int(figure.get_figwidth() / (0.6 + 0.09 * widest))))
-        figure.legend(list(found.values()), list(found), loc="outside lower center", ncols=columns)
+        names = [_short(label, 60) for label in found]
+        width = 0.6 + CHARACTER * max(map(len, names))
+        columns = max(1, min(len(names), int(figure.get_figwidth() / width)))
+        figure.set_figheight(figure.get_figheight() + 0.22 * (len(names) / columns))
+        figure.legend(list(found.values()), names, loc="outside lower center", ncols=columns)
+
+
+def _short(text: str, most: int) -> str:
+    return text if len(text) <= most else text[: most - 1] + "…"
 
 
 def _plain_log(panel: Axes, axis: str) -> None:

@@ -76,9 +76,9 @@ def write_report(
     translations = shown_translations(results)
     for number, sentence in enumerate(translations, start=1):
         for translation in translations[sentence]:
-            if translation.figure is not None:
-                name = f"alignment-{number}-{translation.cell}"
-                files.append(_png(results, name, translation.figure))
+            figure = plots.alignment(translation.line, title=translation.cell)
+            if figure is not None:
+                files.append(_png(results, f"alignment-{number}-{translation.cell}", figure))
     if "html" in formats:
         text = page(results, table, pictures, translations)
         files.append(_write(results.folder / "report.html", text))
@@ -94,9 +94,7 @@ def shown_translations(results: Results) -> dict[str, list[Translation]]:
     for cell in results.cells:
         for seed in results.finished(cell)[:1]:
             for line in results.predictions(cell, seed, "show"):
-                figure = plots.alignment(line, title=cell)
-                translation = Translation(cell, seed, line["hypothesis"], line["score"], figure)
-                shown.setdefault(line["source"], []).append(translation)
+                shown.setdefault(line["source"], []).append(Translation(cell, seed, line))
     return shown
 
 
