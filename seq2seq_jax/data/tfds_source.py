@@ -29,17 +29,14 @@ def load_tfds(data: ml_collections.ConfigDict) -> Splits:
     `find_columns`). Splits that the data set lacks are held out of train. Raises InputError for
     an unknown name, for features that cannot be told, and where preparing fails.
     """
-    import tensorflow_datasets as tfds
-
     builder = prepare(data)
     columns = find_columns(builder.info, data.columns)
-    decoders = tfds.decode.PartialDecoding(dict.fromkeys(columns, True))  # nothing else is read
     given, notes = {}, []
     for split, names in SPLITS.items():
         name = next((name for name in names if name in builder.info.splits), None)
         if name is None:
             continue
-        examples = builder.as_data_source(split=name, decoders=decoders)
+        examples = builder.as_data_source(split=name)
         records = examples.__getitems__(range(len(examples)))
         rows = [tuple(record[column].decode() for column in columns) for record in records]
         given[split], note = drop_empty(rows, split, f"{data.name}, split {name}, example")
@@ -72,7 +69,7 @@ def prepare(data: ml_collections.ConfigDict):
         elif own.needs_folder:
             raise InputError(f"data.dir is empty. {own.MANUAL_DOWNLOAD_INSTRUCTIONS}")
     with _quiet(tfds), _explained(tfds, name, manual):
-        builder = tfds.builder(name, data_dir=root, file_format="array_record")
+        builder: Any = tfds.builder(name, data_dir=root, file_format="array_record")
         builder.download_and_prepare(
             download_config=tfds.download.DownloadConfig(
                 manual_dir=manual or None, try_download_gcs=False
@@ -105,7 +102,7 @@ def find_columns(info: Any, columns: Sequence[int | str]) -> tuple[str, str]:
                 f"data.columns: {info.full_name} has no text feature {unknown[0]!r}, only "
                 f"{', '.join(text) or 'none'}"
             )
-        return columns[0], columns[1]
+        return str(columns[0]), str(columns[1])
     if tuple(columns) not in ((), (0, 1), (1, 0)):
         raise InputError(
             f"data.columns={tuple(columns)!r}: name two text features of {info.full_name} "

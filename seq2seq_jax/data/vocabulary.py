@@ -8,12 +8,14 @@ import base64
 import functools
 import io
 import json
+import operator
 import re
 import unicodedata
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import SupportsIndex
 
 import ml_collections
 
@@ -80,10 +82,10 @@ class Vocabulary:
         ids = self._ids
         return [*(ids.get(token, UNK) for token in self.tokenize(text)), EOS]
 
-    def decode(self, ids: Iterable[int]) -> str:
+    def decode(self, ids: Iterable[SupportsIndex]) -> str:
         """The text up to the first EOS, without special tokens; UNK reads `<unk>`."""
         tokens = []
-        for i in ids:
+        for i in map(operator.index, ids):
             if i == EOS:
                 break
             if i >= UNK:

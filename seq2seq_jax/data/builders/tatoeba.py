@@ -55,22 +55,22 @@ class Tatoeba(tfds.core.GeneratorBasedBuilder):
         (path,) = self.files(self.builder_config.name, Path(dl_manager._manual_dir))
         if path.suffix == ".zip":
             path = _unpack(path, Path(dl_manager.download_dir))
-        return {
-            split: self._generate_examples(path, split) for split in ("train", "validation", "test")
-        }
-
-    def _generate_examples(self, path: Path, wanted: str) -> Iterator[tuple[int, dict]]:
         source = self.builder_config.name.split("_")[0]
+        splits: dict[str, list[dict[str, str]]] = {"train": [], "validation": [], "test": []}
         for number, line in enumerate(read_lines(path, "data.dir"), 1):
             fields = line.split("\t")  # newer files have a third column, the attribution
             if len(fields) < 2:
                 raise InputError(f"{path}:{number}: expected English TAB French, got {line[:60]!r}")
             pair = {"en": fields[0], "fr": fields[1]}
-            if split_of(pair[source]) == wanted:
-                yield number, pair
+            splits[split_of(pair[source])].append(pair)
+        return {split: self._generate_examples(pairs) for split, pairs in splits.items()}
+
+    def _generate_examples(self, pairs: list[dict[str, str]]) -> Iterator[tuple[int, dict]]:
+        yield from enumerate(pairs)
 
 
 def split_of(source: str) -> str:
+    """The split of all pairs that have this source sentence."""
     at = share(same(source))
     if at < VALID:
         return "validation"
