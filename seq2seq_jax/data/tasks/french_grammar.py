@@ -333,7 +333,7 @@ def assemble(
         if be:
             also.append("QV")
     orders = ("SVPAKC", "WVSPAKC") if be else ("SNPAVKC", "WQSPAVKC")
-    return _finish(compose("WQSNKVPAC", orders[question], parts, also))
+    return finish(compose("WQSNKVPAC", orders[question], parts, also))
 
 
 _ENGLISH_VOWELS = tuple("aeiou")
@@ -355,7 +355,7 @@ def elide(source: list[str]) -> list[str]:
     return source
 
 
-def _finish(part: Phrase) -> Phrase:
+def finish(part: Phrase) -> Phrase:
     """Elision, contraction (de le -> du, à le -> au; de l' eau stays), a -> an; links go along."""
     source, target, links = elide(list(part.source)), list(part.target), part.links
     for i in range(len(source) - 2, -1, -1):
