@@ -130,8 +130,8 @@ def console(table: Table) -> str:
     for headers, rows in _grids(table):
         printed = ConsoleTable(box=None, pad_edge=False, padding=(0, 2, 0, 0))
         for index, header in enumerate(headers):
-            title = Text(header.replace(" (", "\n(").replace(", ", ",\n"))
-            printed.add_column(title, justify="right" if index else "left", vertical="bottom")
+            title = header.replace(", ", ",\n") if ", " in header else header.replace(" (", "\n(")
+            printed.add_column(Text(title), justify="right" if index else "left", vertical="bottom")
         for row in rows:
             printed.add_row(*(Text(f"*{e.text}" if e.best else e.text) for e in row))
         printer.print(printed)

@@ -146,8 +146,8 @@ def exposure_gap(results: Results) -> Figure | None:
 def scores_by_ratio(results: Results) -> Figure | None:
     """Test metrics against the teacher-forcing ratio, where the sweep varies it.
 
-    One line for each combination of the other settings; cells whose ratio follows a schedule have
-    no single ratio and are dashed level lines. Bars: standard deviation over seeds.
+    One line for each combination of the other settings that vary; cells whose ratio follows a
+    schedule have no single ratio and are dashed level lines. Bars: standard deviation over seeds.
     """
     if RATIO not in results.settings:
         return None
@@ -158,7 +158,11 @@ def scores_by_ratio(results: Results) -> Figure | None:
     constant = wide[SCHEDULE] == "constant" if SCHEDULE in wide else wide["ratio"].notna()
     if wide[constant]["ratio"].nunique() < 2 or not metrics:
         return None
-    others = [name for name in results.settings if name not in (RATIO, SCHEDULE)]
+    others = [
+        name
+        for name in results.settings
+        if name not in (RATIO, SCHEDULE) and wide[constant][name].map(str).nunique() > 1
+    ]
     wide["line"] = [
         ", ".join(f"{name.split('.')[-1]}={row[name]}" for name in others) or "constant ratio"
         for row in wide.to_dict("records")

@@ -130,10 +130,13 @@ def test_scores_by_ratio(tmp_path):
     }
     for overrides, _ in cells.values():
         overrides.setdefault("teacher_forcing.schedule", "constant")
+        is_constant = overrides["teacher_forcing.schedule"] == "constant"
+        overrides["teacher_forcing.decay"] = 1.0 if is_constant else 1e-4
     figure = plots.scores_by_ratio(ratio_sweep(tmp_path, cells))
     titles = [panel.get_title("left") for panel in figure.axes]
     assert titles == ["exact match (%)", "perplexity (forced)"]
     panel = figure.axes[0]
+    assert [container.get_label() for container in panel.containers] == ["constant ratio"]
     points, _, (bars,) = panel.containers[0]
     assert points.get_xdata().tolist() == [0.0, 1.0]
     assert points.get_ydata().tolist() == pytest.approx([20, 50])
