@@ -9,7 +9,7 @@ from jaxtyping import Array, Float, Int, Key
 from seq2seq_jax.models.attention.mechanism import Attention, FixedContext, Source
 from seq2seq_jax.models.attention.scores import AttentionState
 from seq2seq_jax.models.encoders import Memory
-from seq2seq_jax.models.layers import Dropout, Embedding, Linear, drop
+from seq2seq_jax.models.layers import Dropout, Embedding, Linear, add_bias, drop
 from seq2seq_jax.models.recurrent import Carry, make_cell
 from seq2seq_jax.rng import named
 
@@ -159,4 +159,4 @@ class RecurrentDecoder(nnx.Module):
     def logits(self, readout: Float[Array, "*N H"]) -> Float[Array, "*N V"]:
         """Unnormalised log probabilities of the next token."""
         scores = self.embedding.attend(readout) if self.output is None else self.output(readout)
-        return scores + self.output_bias[...]
+        return add_bias(scores, self.output_bias[...])

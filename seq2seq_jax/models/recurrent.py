@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Bool, Float, Key
 
-from seq2seq_jax.models.layers import product
+from seq2seq_jax.models.layers import add_bias, product
 from seq2seq_jax.rng import named
 
 Carry = tuple[Float[Array, "B H"], ...]
@@ -45,7 +45,7 @@ class Cell(nnx.Module):
         return tuple(jnp.zeros((batch, self.width)) for _ in range(self.carries))
 
     def inputs(self, x: Float[Array, "B D"]) -> Float[Array, "B G"]:
-        return product(x, self.input_kernel[...], self.dtype) + self.bias[...]
+        return add_bias(product(x, self.input_kernel[...], self.dtype), self.bias[...])
 
     def recurrence(self, h: Float[Array, "B H"]) -> Float[Array, "B G"]:
         return product(h, self.recurrent_kernel[...], self.dtype)
@@ -82,7 +82,7 @@ class GRU(Cell):
         xr, xz, xn = jnp.split(self.inputs(x), 3, axis=-1)
         hr, hz, hn = jnp.split(self.recurrence(h), 3, axis=-1)
         r, z = jax.nn.sigmoid(xr + hr), jax.nn.sigmoid(xz + hz)
-        n = jnp.tanh(xn + r * (hn + self.reset_bias[...]))
+        n = jnp.tanh(xn + r * add_bias(hn, self.reset_bias[...]))
         return ((1 - z) * n + z * h,)
 
 

@@ -108,7 +108,7 @@ def shift_right(target_BT: Int[Array, "B T"]) -> Int[Array, "B T"]:
 
 def coin_counts(unrolled: Unrolled, target_BT: Int[Array, "B T"]):
     """(gold tokens fed, coins thrown), over the real positions after the first."""
-    thrown_BT = (target_BT != PAD) & (jnp.arange(target_BT.shape[1]) > 0)
+    thrown_BT = (target_BT != PAD).at[:, 0].set(False)
     return jnp.sum(unrolled.gold_BT & thrown_BT), jnp.sum(thrown_BT)
 
 

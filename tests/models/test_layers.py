@@ -1,0 +1,75 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from seq2seq_jax.models.layers import Dropout, Embedding, Linear, drop, product
+from tests.small import ROUNDING
+
+KEY = jax.random.key(3)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_products_sum_in_float32(dtype):
+    # bfloat16 has no 257: a sum in it would stop at 256.
+    y = product(jnp.ones((2, 300)), jnp.ones((300, 1)), dtype)
+    assert y.dtype == jnp.float32
+    np.testing.assert_array_equal(y, 300.0)
+
+
+def test_linear_is_an_affine_map_and_may_have_no_bias():
+    layer = Linear(3, 2, key=KEY, dtype="float32")
+    layer.bias[...] = jnp.array([1.0, -2.0])
+    x = jnp.array([[0.5, -1.0, 2.0]])
+    expected = np.array(x) @ np.array(layer.kernel[...]) + [1.0, -2.0]
+    np.testing.assert_allclose(layer(x), expected, **ROUNDING)
+    assert Linear(3, 2, key=KEY, dtype="float32", bias=False).bias is None
+
+
+def test_a_tied_embedding_scores_by_inner_products_with_its_rows():
+    embedding = Embedding(7, 4, key=KEY, dtype="float32")
+    table = np.array(embedding.table[...])
+    np.testing.assert_array_equal(embedding(jnp.array([[2, 6]])), table[[[2, 6]]])
+    x = jnp.arange(4.0)
+    np.testing.assert_allclose(embedding.attend(x), table @ x, **ROUNDING)
+
+
+def test_initial_scales():
+    """Glorot: variance 2 / (in + out); embedding: 1 / E; each within five standard errors."""
+    kernel = np.array(Linear(200, 300, key=KEY, dtype="float32").kernel[...])
+    assert abs(kernel).max() <= np.sqrt(6 / 500)
+    np.testing.assert_allclose(kernel.var(), 2 / 500, rtol=5 * np.sqrt(0.8 / kernel.size))
+    table = np.array(Embedding(500, 50, key=KEY, dtype="float32").table[...])
+    np.testing.assert_allclose(table.var(), 1 / 50, rtol=5 * np.sqrt(2 / table.size))
+
+
+def test_dropout_of_rate_0_changes_nothing():
+    x = jax.random.normal(KEY, (4, 5, 6))
+    np.testing.assert_array_equal(drop(x, jnp.float32(0.0), KEY), x)
+
+
+@pytest.mark.parametrize("rate", [0.1, 0.5])
+def test_dropout_keeps_the_expectation(rate):
+    y = np.array(drop(jnp.ones((100, 400)), jnp.float32(rate), KEY))
+    np.testing.assert_allclose(np.unique(y), [0.0, 1 / (1 - rate)], rtol=1e-6)
+    five_errors = 5 * np.sqrt(rate * (1 - rate) / y.size)
+    assert abs((y == 0).mean() - rate) < five_errors
+    assert abs(y.mean() - 1) < five_errors / (1 - rate)
+
+
+def test_over_time_one_mask_serves_all_positions_of_an_example():
+    y = np.array(drop(jnp.ones((20, 7, 30)), jnp.float32(0.5), KEY, over_time=True))
+    np.testing.assert_array_equal(y, np.broadcast_to(y[:, :1], y.shape))
+    # Still one draw for each example and unit.
+    assert len(np.unique(y[:, 0], axis=0)) == 20
+    assert len(np.unique(y[:, 0], axis=1).T) > 20
+    free = np.array(drop(jnp.ones((20, 7, 30)), jnp.float32(0.5), KEY))
+    assert (free != free[:, :1]).any()
+
+
+def test_noise_differs_between_parts_and_positions():
+    dropout = Dropout(KEY, jnp.float32(0.1), jnp.float32(0.2))
+    parts = [dropout.at("a"), dropout.at("b"), dropout.at(jnp.int32(0)), dropout.at(jnp.int32(1))]
+    keys = {tuple(np.array(jax.random.key_data(part.key))) for part in [dropout, *parts]}
+    assert len(keys) == 5
+    assert all(part[1:] == dropout[1:] for part in parts)

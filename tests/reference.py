@@ -1,0 +1,173 @@
+"""Formulas of the papers in NumPy float64, for one example at a time, without padding or batches.
+
+Nothing here imports the package. Row vectors, as in y = x W. A kernel holds the gates side by side,
+in the order of the equations. Padding does not exist here: an example has its real positions only.
+"""
+
+import numpy as np
+
+
+def sigmoid(x):
+    return 1.0 / (1.0 + np.exp(-x))
+
+
+def log_softmax(x):
+    shifted = x - x.max(axis=-1, keepdims=True)
+    return shifted - np.log(np.exp(shifted).sum(axis=-1, keepdims=True))
+
+
+# Cells: (carry, x, parameters) -> carry; the first entry of a carry is the output.
+
+
+def elman(carry, x, p):
+    """Elman (1990): h' = tanh(W x + U h + b)."""
+    (h,) = carry
+    return (np.tanh(x @ p["input_kernel"] + h @ p["recurrent_kernel"] + p["bias"]),)
+
+
+def gru(carry, x, p):
+    """Cho et al. (2014), eq. 5-8, the reset gate after the product as in cuDNN."""
+    (h,) = carry
+    W_r, W_z, W_n = np.split(p["input_kernel"], 3, axis=1)
+    U_r, U_z, U_n = np.split(p["recurrent_kernel"], 3, axis=1)
+    b_r, b_z, b_n = np.split(p["bias"], 3)
+    r = sigmoid(x @ W_r + h @ U_r + b_r)
+    z = sigmoid(x @ W_z + h @ U_z + b_z)
+    n = np.tanh(x @ W_n + b_n + r * (h @ U_n + p["reset_bias"]))
+    return ((1 - z) * n + z * h,)
+
+
+def lstm(carry, x, p):
+    """Hochreiter & Schmidhuber (1997) with the forget gate of Gers et al. (2000); no peepholes."""
+    h, c = carry
+    W_i, W_f, W_g, W_o = np.split(p["input_kernel"], 4, axis=1)
+    U_i, U_f, U_g, U_o = np.split(p["recurrent_kernel"], 4, axis=1)
+    b_i, b_f, b_g, b_o = np.split(p["bias"], 4)
+    i = sigmoid(x @ W_i + h @ U_i + b_i)
+    f = sigmoid(x @ W_f + h @ U_f + b_f)
+    g = np.tanh(x @ W_g + h @ U_g + b_g)
+    o = sigmoid(x @ W_o + h @ U_o + b_o)
+    c = f * c + i * g
+    return o * np.tanh(c), c
+
+
+CELLS = {"elman": elman, "gru": gru, "lstm": lstm}
+
+
+def zeros(cell, width):
+    return (np.zeros(width),) * (2 if cell == "lstm" else 1)
+
+
+def run(cell, xs, p, carry):
+    """All carries along a sequence."""
+    carries = []
+    for x in xs:
+        carry = CELLS[cell](carry, x, p)
+        carries.append(carry)
+    return carries
+
+
+# Scores: (query, one memory vector, parameters) -> a number.
+
+
+def dot(query, memory, p):
+    """Luong et al. (2015), eq. 8."""
+    return query @ memory
+
+
+def scaled_dot(query, memory, p):
+    """Vaswani et al. (2017), eq. 1."""
+    return query @ memory / np.sqrt(len(memory))
+
+
+def general(query, memory, p):
+    """Luong et al. (2015), eq. 8: h_t^T W_a m_s; the kernel is W_a^T for row vectors."""
+    W_a = p["memory"]["kernel"].T
+    return query @ W_a @ memory
+
+
+def concat(query, memory, p):
+    """Luong et al. (2015), eq. 8: v_a^T tanh(W_a [h_t; m_s])."""
+    W_a = np.concatenate([p["query"]["kernel"], p["memory"]["kernel"]])
+    return p["vector"][:, 0] @ np.tanh(np.concatenate([query, memory]) @ W_a)
+
+
+SCORES = {"dot": dot, "scaled_dot": scaled_dot, "general": general, "concat": concat}
+
+
+def softmax(score_S):
+    """Bahdanau et al. (2015), eq. 6, over the real positions."""
+    weight_S = np.exp(score_S)
+    return weight_S / weight_S.sum()
+
+
+def attend(score, query, memory_SM, p):
+    """(context, alignment): Bahdanau et al. (2015), eq. 5-6."""
+    alignment_S = softmax(np.array([SCORES[score](query, m, p) for m in memory_SM]))
+    return sum(a * m for a, m in zip(alignment_S, memory_SM, strict=True)), alignment_S
+
+
+def decode(p, carry, tokens, memory_SM, summary_M, *, cell, order, score, fixed, feeding):
+    """(logits, alignments) of a one-layer decoder that is fed `tokens`.
+
+    luong (Luong et al. 2015, eq. 5-7, section 3.3): h_t = f(h_{t-1}, x_t), c_t = attend(h_t).
+    bahdanau (2015, eq. 4-6): c_t = attend(h_{t-1}), h_t = f(h_{t-1}, [x_t; c_t]).
+    none: initial (Sutskever et al. 2014) has no c_t; every_input (Cho et al. 2014) c_t = summary.
+    """
+    attentional = np.zeros(p["combine"]["kernel"].shape[1])
+    logits, alignments = [], []
+    for token in tokens:
+        x = p["embedding"]["table"][token]
+        if feeding:
+            x = np.concatenate([x, attentional])
+        alignment = np.zeros(len(memory_SM))
+        if score == "none":
+            context = summary_M if fixed == "every_input" else np.zeros(0)
+        if score != "none" and order == "bahdanau":
+            context, alignment = attend(score, carry[0], memory_SM, p.get("attention"))
+        if score == "none" or order == "bahdanau":
+            x = np.concatenate([x, context])
+        carry = CELLS[cell](carry, x, p["cell"])
+        if score != "none" and order == "luong":
+            context, alignment = attend(score, carry[0], memory_SM, p.get("attention"))
+        attentional = np.tanh(np.concatenate([context, carry[0]]) @ p["combine"]["kernel"])
+        logits.append(attentional @ p["output"]["kernel"] + p["output_bias"])
+        alignments.append(alignment)
+    return np.array(logits), np.array(alignments)
+
+
+def smoothed_cross_entropy(logits_V, gold, smoothing):
+    """Szegedy et al. (2016), section 7: H(q', p) with q' = (1 - eps) delta(gold) + eps / V."""
+    target_V = np.full(len(logits_V), smoothing / len(logits_V))
+    target_V[gold] += 1 - smoothing
+    return -target_V @ log_softmax(logits_V)
+
+
+def schedule(name, step, start, decay, floor):
+    """Bengio et al. (2015), section 2.4: max(floor, ...); the inverse sigmoid for small i / k."""
+    if name == "linear":
+        return max(floor, start - decay * step)
+    if name == "exponential":
+        return max(floor, start * decay**step)
+    if name == "inverse_sigmoid":
+        return max(floor, start * decay / (decay + np.exp(step / decay)))
+    return max(floor, start)
+
+
+def gradient(function, arrays, epsilon=1e-5):
+    """Central differences of function(arrays) for each entry of each float64 array in a dict.
+
+    The error is of the order epsilon^2 + 1e-16 / epsilon, 1e-10 for values around 1.
+    """
+    gradients = {}
+    for name, array in arrays.items():
+        gradients[name] = np.zeros(array.shape)
+        for index in np.ndindex(*array.shape):
+            value = array[index]
+            array[index] = value + epsilon
+            above = function(arrays)
+            array[index] = value - epsilon
+            below = function(arrays)
+            array[index] = value
+            gradients[name][index] = (above - below) / (2 * epsilon)
+    return gradients
