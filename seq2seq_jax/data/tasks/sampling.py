@@ -1,7 +1,7 @@
 """What the generated tasks share: random choices, sizes, lengths, and cutting into splits."""
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import TypeVar
+from typing import TypeVar, no_type_check
 
 import ml_collections
 import numpy as np
@@ -12,6 +12,7 @@ T = TypeVar("T")
 PATIENCE = 40  # vain attempts
 
 
+@no_type_check  # called a million times a data set: run-time checks would double the cost of tests
 class Draw:
     """Random choices from one seed: the uniform numbers of PCG64, the same on every platform."""
 
