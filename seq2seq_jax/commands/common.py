@@ -16,7 +16,7 @@ from seq2seq_jax import config as configs
 from seq2seq_jax.config_checks import nearest
 from seq2seq_jax.types import InputError
 
-PLATFORMS = {"cpu": "cpu", "gpu": "cuda,rocm", "tpu": "tpu"}
+PLATFORMS = {"cpu": "cpu", "gpu": "cuda", "tpu": "tpu"}
 
 
 class UsageError(Exception):

@@ -27,5 +27,5 @@ def main(arguments: Sequence[str]) -> int:
         raise common.UsageError(f"--format={wrong[0]}: not one of {', '.join(FORMATS)}")
     from seq2seq_jax.reports.report import write_report
 
-    print(write_report(values.workdir, tuple(values.format)).text)
+    print(write_report(values.workdir, tuple(values.format)).console)
     return 0

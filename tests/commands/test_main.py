@@ -1,0 +1,157 @@
+import io
+import os
+import subprocess
+import sys
+
+import pytest
+
+from seq2seq_jax import __main__ as program
+from seq2seq_jax.commands import report, train, translate
+from seq2seq_jax.types import InputError
+
+
+def run(capsys, *arguments):
+    status = program.main(arguments)
+    out, err = capsys.readouterr()
+    return status, out, err
+
+
+@pytest.mark.parametrize("arguments", [[], ["--help"], ["-h"], ["help"]])
+def test_help_lists_the_verbs(capsys, arguments):
+    status, out, _ = run(capsys, *arguments)
+    assert status == 0
+    for verb in program.COMMANDS:
+        assert f"\n  {verb} " in out
+
+
+def test_unknown_verb(capsys):
+    status, _, err = run(capsys, "trian", "--workdir=x")
+    assert status == 2
+    assert "no command trian; did you mean train?" in err
+
+
+@pytest.mark.parametrize("verb", program.COMMANDS)
+def test_every_verb_explains_itself(capsys, verb):
+    status, out, _ = run(capsys, verb, "--workdir=x", "--help")
+    assert status == 0
+    assert f"./launch.sh {verb} " in out
+    assert "  --workdir=..." in out
+    assert "flagfile" not in out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["train"], "--workdir=... is missing"),
+        (["train", "--wrkdir=x"], "no flag --wrkdir; did you mean --workdir?"),
+        (["train", "--workdir=x", "extra"], "unexpected argument extra"),
+        (["train", "--workdir=x", "--config.seed=1"], "--config.seed=1 needs --config=FILE.py"),
+        (["train", "--workdir=x", "--platform=cuda"], "<cpu|gpu|tpu>"),
+        (["sweep", "--workdir=x"], "--config=... is missing"),
+        (["sweep", "--workdir=x", "--config=y", "--workers=0"], "--workers=0"),
+        (["sweep", "--workdir=x", "--config=y", "--slurm=60"], "expected NAME=VALUE"),
+        (["evaluate", "--workdir=x", "--mode=gredy"], "<forced|free|greedy>"),
+        (["translate", "--workdir=x", "--attention=a.png", "a", "b"], "one sentence"),
+        (["translate", "--workdir=x", "--attention=a.png"], "one sentence"),
+        (["report", "--workdir=x", "--format=pdf"], "not one of md, csv, latex, html"),
+    ],
+)
+def test_wrong_usage(capsys, arguments, words):
+    status, out, err = run(capsys, *arguments)
+    assert (status, out) == (2, "")
+    assert words in err
+    assert f"({arguments[0]} --help explains)" in err
+
+
+def test_bad_input_is_a_message_without_a_traceback(tmp_path, capsys):
+    status, _, err = run(capsys, "train", f"--workdir={tmp_path / 'none'}")
+    assert status == 1
+    assert err.startswith("error: ")
+    assert "holds no config.json" in err
+    status, _, err = run(
+        capsys, "sweep", "--config=configs/default.py", f"--workdir={tmp_path}",
+        "--config.model.atention.score=dot", "--config.sed=1",
+    )  # fmt: skip
+    assert status == 1
+    assert "--config.model.atention.score: no such key; did you mean model.attention.score" in err
+    assert "--config.sed: no such key; did you mean seed?" in err
+
+
+def test_files_that_cannot_be_written(tmp_path, capsys):
+    (tmp_path / "file").touch()
+    status, _, err = run(
+        capsys, "sweep", "--config=configs/default.py", f"--workdir={tmp_path / 'file' / 'x'}"
+    )
+    assert status == 1
+    assert err.startswith("error: ")
+    assert str(tmp_path / "file") in err
+
+
+@pytest.mark.parametrize(
+    ("error", "status"), [(InputError("bad line"), 1), (KeyboardInterrupt(), 130)]
+)
+def test_status_of_a_command_that_raises(monkeypatch, capsys, error, status):
+    def raise_it(arguments):
+        raise error
+
+    monkeypatch.setattr(train, "main", raise_it)
+    assert run(capsys, "train")[0] == status
+
+
+def test_a_fault_of_the_program_keeps_its_traceback(monkeypatch):
+    def fail(arguments):
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(report, "main", fail)
+    with pytest.raises(ZeroDivisionError):
+        program.main(["report"])
+
+
+def test_reader_that_ends_early_is_no_error(tmp_path):
+    code = (
+        "import sys\nfrom seq2seq_jax import __main__ as m\n"
+        "from seq2seq_jax.commands import report\n"
+        "def main(arguments):\n"
+        "    for _ in range(100_000): print('x' * 100, flush=True)\n"
+        "report.main = main; sys.exit(m.main(['report']))"
+    )
+    child = subprocess.Popen(
+        [sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+    os.read(child.stdout.fileno(), 10)
+    child.stdout.close()
+    assert (child.wait(), child.stderr.read()) == (0, b"")
+    child.stderr.close()
+
+
+class Hypothesis:
+    def __init__(self, text):
+        self.text = text
+
+
+class StandIn:
+    """A run whose translation is the text in capitals."""
+
+    def __init__(self):
+        self.calls = []
+
+    def translate(self, texts):
+        self.calls.append(list(texts))
+        return [Hypothesis(text.upper()) for text in texts]
+
+
+def test_a_line_out_for_a_line_in():
+    run = StandIn()
+    assert translate.translate_lines(run, ["a b", "", "  ", "c"]) == ["A B", "", "", "C"]
+    assert run.calls == [["a b", "c"]]
+    assert translate.translate_lines(run, ["", ""]) == ["", ""]
+    assert len(run.calls) == 1
+
+
+def test_lines_of_standard_input():
+    lines = translate.read_lines(io.BytesIO(b"je suis \xc3\xa9tudiant\r\n\nfin"))
+    assert list(lines) == ["je suis étudiant", "", "fin"]
+    lines = translate.read_lines(io.BytesIO(b"ok\n\xe9tudiant\n"))
+    assert next(lines) == "ok"
+    with pytest.raises(InputError, match="standard input, line 2: not UTF-8"):
+        next(lines)
