@@ -7,9 +7,8 @@
 
 import itertools
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import BinaryIO
 
 from absl import flags
 
@@ -59,7 +58,7 @@ def translate_lines(run, lines: Sequence[str]) -> list[str]:
     return [next(translated).text if line.strip() else "" for line in lines]
 
 
-def read_lines(stream: BinaryIO) -> Iterator[str]:
+def read_lines(stream: Iterable[bytes]) -> Iterator[str]:
     """The lines of a stream without their ends. Raises InputError with the number of a bad one."""
     for number, raw in enumerate(stream, start=1):
         try:
