@@ -52,7 +52,6 @@ def choose_buckets(
         for i, j in np.ndindex(*best_IJ.shape):
             inside = np.s_[: i + 1, : j + 1]
             total = best_IJ[inside] + work(i, j, held_IJ[i, j] - held_IJ[inside])
-            total[-1, -1] = best_IJ[i, j]  # itself: no further shape
             flat = int(total.argmin())
             if total.flat[flat] < best_IJ[i, j]:
                 new_IJ[i, j] = total.flat[flat]

@@ -176,7 +176,7 @@ def normalize(text: str, lowercase: bool, form: str) -> str:
     """Strips white space at both ends, lower-cases, and brings Unicode to one form."""
     unify = UNICODE[form]
     text = unify(text.strip())
-    # Lower-casing can undo the form (capital I with a dot above).
+    # Lower-casing can undo the form (capital iota with dialytika and acute).
     return unify(text.lower()) if lowercase else text
 
 
