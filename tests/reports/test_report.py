@@ -46,9 +46,15 @@ def page_of(folder) -> Page:
     return Page((folder / "report.html").read_text(encoding="utf-8"))
 
 
-def test_writes_every_format_and_picture(tmp_path):
-    folder = fake_sweep.quickstart(tmp_path)
-    report = write_report(folder)
+@pytest.fixture(scope="module")
+def quickstart(tmp_path_factory):
+    """The folder of a finished sweep with its report."""
+    folder = fake_sweep.quickstart(tmp_path_factory.mktemp("quickstart"))
+    return folder, write_report(folder)
+
+
+def test_writes_every_format_and_picture(quickstart):
+    folder, report = quickstart
     written = {str(path.relative_to(folder)) for path in report.files}
     assert written == {
         *("report.md", "report.csv", "report.tex", "report.html"),
@@ -68,9 +74,8 @@ def test_only_the_formats_asked_for(tmp_path):
         write_report(folder, formats=["md", "pdf"])
 
 
-def test_page_needs_nothing_else(tmp_path):
-    folder = fake_sweep.quickstart(tmp_path)
-    write_report(folder)
+def test_page_needs_nothing_else(quickstart):
+    folder, _ = quickstart
     page = page_of(folder)
     for tag, attributes in page.tags:
         assert tag not in {"link", "iframe", "base", "object", "embed"}, tag
@@ -83,9 +88,8 @@ def test_page_needs_nothing_else(tmp_path):
     assert text.count("url(") == text.count("url(#")
 
 
-def test_page_shows_the_results(tmp_path):
-    folder = fake_sweep.quickstart(tmp_path)
-    write_report(folder)
+def test_page_shows_the_results(quickstart):
+    folder, _ = quickstart
     page = page_of(folder)
     text = "\n".join(page.text)
     for expected in (
