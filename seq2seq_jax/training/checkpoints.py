@@ -11,7 +11,9 @@ asynchronous save would hide 45 ms, but could fail after the run has gone on.
 
 import contextlib
 import errno
+import json
 import logging
+import shutil
 import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -58,7 +60,7 @@ class Checkpoints:
                 if found is None:
                     found = _load(self._last, step, like)
                     self._best_of[step] = found.host["best_step"]
-                else:
+                else:  # of the older ones, only what they say of the best
                     self._best_of[step] = _load_host(self._last, step)["best_step"]
             except Exception as error:
                 warn(f"warning: the checkpoint {folder} cannot be read: {_reason(error)}")
@@ -146,17 +148,17 @@ def explained_disk_errors(folder: Path) -> Iterator[None]:
 
 
 def _manager(folder: Path, max_to_keep: int | None) -> ocp.CheckpointManager:
+    for torn in folder.glob("*.orbax-checkpoint-tmp*"):  # a save that was killed
+        shutil.rmtree(torn)
     options = ocp.CheckpointManagerOptions(
-        max_to_keep=max_to_keep,
-        enable_async_checkpointing=False,
-        cleanup_tmp_directories=True,  # of a save that was killed
+        max_to_keep=max_to_keep, enable_async_checkpointing=False
     )
     return ocp.CheckpointManager(folder, options=options)
 
 
 def _save(manager: ocp.CheckpointManager, step: int, tree: Any, host: dict[str, Any]) -> None:
     flat = jax.device_get(_flat(tree))
-    host = host | {"checksum": _checksum(flat)}
+    host = host | {"checksum": _checksum(flat, host)}
     items = ocp.args.Composite(state=ocp.args.StandardSave(flat), host=ocp.args.JsonSave(host))
     with _quiet_orbax():
         manager.save(step, args=items, force=True)
@@ -167,7 +169,8 @@ def _load(manager: ocp.CheckpointManager, step: int, like: Any) -> Saved:
     with _quiet_orbax():
         found = manager.restore(step, args=items)
     flat, host = dict(found.state), dict(found.host)
-    if _checksum(flat) != host.pop("checksum"):
+    checksum = host.pop("checksum", None)
+    if checksum != _checksum(flat, host):
         raise DamagedError("its content changed after it was written (checksum)")
     expected = {name: (leaf.shape, leaf.dtype) for name, leaf in _flat(like).items()}
     stored = {name: (leaf.shape, leaf.dtype) for name, leaf in flat.items()}
@@ -212,9 +215,9 @@ def _flat(tree: Any) -> dict[str, Any]:
     return flat
 
 
-def _checksum(flat: dict[str, np.ndarray]) -> int:
-    """CRC-32 of names, types, shapes and values: Orbax does not notice a flipped bit."""
-    code = 0
+def _checksum(flat: dict[str, np.ndarray], host: dict[str, Any]) -> int:
+    """CRC-32 of the JSON, and of names, types, shapes and values of the arrays."""
+    code = zlib.crc32(json.dumps(host, sort_keys=True).encode())
     for name in sorted(flat):
         array = np.ascontiguousarray(flat[name])
         code = zlib.crc32(f"{name} {array.dtype} {array.shape}".encode(), code)

@@ -10,12 +10,11 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import ml_collections
 import numpy as np
-from flax import nnx
 
 from seq2seq_jax.data.batching import Batches, make_iterator
 from seq2seq_jax.rng import named
@@ -57,11 +56,11 @@ def total_steps(train: ml_collections.ConfigDict, per_epoch: int) -> int:
 def train(
     config: ml_collections.ConfigDict,
     workdir: str | Path,
-    model: tuple[nnx.GraphDef, Params],
+    model: tuple[Any, Params],
     batches: Batches,
     evaluate: Evaluate,
 ) -> Result:
-    """Trains `model` on `batches`, or goes on from the checkpoint in `workdir`, to the end.
+    """Trains a model, (graphdef, params), to the end, from the checkpoint in `workdir` if any.
 
     `evaluate(params, step)` gives the metrics of the validation split; it is called every
     `eval_every` updates and after the last one, and a checkpoint follows each time. The result

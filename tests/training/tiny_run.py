@@ -48,8 +48,7 @@ def tiny_examples(count: int, seed: int) -> tuple[list[list[int]], list[list[int
     return [[*word, EOS] for word in words], [[*word[::-1], EOS] for word in words]
 
 
-def tiny_batches(config) -> Batches:
-    shapes = [(4, 4), (8, 8)]
+def tiny_batches(config, shapes=((4, 4), (8, 8))) -> Batches:
     return Batches(*tiny_examples(100, 0), shapes, config.data.batch_size, seed=config.seed)
 
 
@@ -81,10 +80,10 @@ def scripted(name, values):
     return lambda params, step: {name: next(values)}
 
 
-def run(config, workdir, evaluate=None) -> loop.Result:
-    model = tiny_model(config)
-    evaluate = evaluate or tiny_evaluate(model[0])
-    return loop.train(config, workdir, model, tiny_batches(config), evaluate)
+def run(config, workdir, evaluate, **batches) -> loop.Result:
+    return loop.train(
+        config, workdir, tiny_model(config), tiny_batches(config, **batches), evaluate
+    )
 
 
 def main(workdir: str, train: str, pause: str) -> None:
