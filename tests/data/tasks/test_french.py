@@ -269,6 +269,34 @@ def test_his_and_her_follow_the_subject():
     assert seen == {("il", "his"), ("elle", "her")}
 
 
+def test_his_and_her_come_after_a_subject_that_shows_its_gender():
+    """`notre journaliste aime son chien` would have two translations, `j' aime son chien` too."""
+    draw, names = Draw(4), {name.split()[0] for name in french_words.NAMES}
+    showing = {"il", "elle", "le", "la", "l'", "mon", "ma", "ton", "ta", "ce", "cet", "cette"}
+    clauses = [grammar.clause(draw) for _ in range(6_000)]
+    owned = [c for c in clauses if {"his", "her"} & set(c.target)]
+    assert len(owned) > 100
+    assert {c.source[0] for c in owned} <= showing | names
+
+
+def test_no_noun_has_two_readings():
+    readings = {}
+    for entry in french_words.NOUNS:
+        for plural in (False, True):
+            meaning = entry.english[plural], plural, entry.kind
+            assert readings.setdefault(entry.french[plural], meaning) == meaning
+        both = [other.feminine for other in french_words.NOUNS if other.french == entry.french]
+        assert len(both) == 1 or not entry.french[0].startswith(french_words.VOWELS)
+
+
+def test_no_adjective_has_two_readings_beside_one_kind_of_noun():
+    readings = {}
+    for entry in french_words.ADJECTIVES:
+        for kind in entry.kinds:
+            for form in {form for gender in entry.french for form in gender}:
+                assert readings.setdefault((form, kind), entry) == entry
+
+
 def test_word_by_word_copying_does_not_solve_it(splits):
     """Many sentences cross links, and many French words have several translations."""
     crossed = sum(
