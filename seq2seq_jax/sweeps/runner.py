@@ -77,6 +77,9 @@ def make_plan(
             problems.append(f"cell {name}: {error}")
     if problems:
         raise InputError("\n".join(problems))
+    # All cells once before the second seed: a whole table early, and the runs of one cell do not
+    # compile the same steps at the same time but find them in the cache.
+    runs.sort(key=lambda run: run.seed)
     first = runs[0].config.sweep
     description = {
         "config": path,

@@ -36,14 +36,14 @@ def plan(file, tmp_path):
 def test_cells_times_seeds(plan, tmp_path):
     assert [str(run.folder.relative_to(tmp_path / "sweep")) for run in plan.runs] == [
         "score=general/seed0",
-        "score=general/seed1",
         "score=concat/seed0",
+        "score=general/seed1",
         "score=concat/seed1",
     ]
     assert [(run.config.model.attention.score, run.config.seed) for run in plan.runs] == [
         ("general", 0),
-        ("general", 1),
         ("concat", 0),
+        ("general", 1),
         ("concat", 1),
     ]
     assert not (tmp_path / "sweep").exists()
@@ -121,14 +121,14 @@ def test_execute_skips_finished_runs_and_goes_on(plan):
         return outcomes
 
     outcomes = runner.execute(plan, executor)
-    failed = plan.runs[1].folder / "FAILED"
+    failed = plan.runs[2].folder / "FAILED"
     assert failed.read_text() == "Traceback\nValueError: lost\n"
     text = runner.summarize(plan, outcomes)
     assert "3 of 4 runs are done" in text
     assert "failed: score=general/seed1: ValueError: lost" in text
     assert str(failed) in text
     assert "same command" in text
-    assert runner.state(plan.runs[1]) == "failed"
+    assert runner.state(plan.runs[2]) == "failed"
     assert "failed   " in runner.describe(plan)
 
     text = runner.summarize(plan, runner.execute(plan, executor))
