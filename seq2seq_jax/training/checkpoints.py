@@ -15,7 +15,7 @@ import json
 import logging
 import shutil
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -131,7 +131,7 @@ def restore_best(folder: Path, like: Any) -> Saved:
 
 
 @contextlib.contextmanager
-def explained_disk_errors(folder: Path) -> Iterator[None]:
+def explained_disk_errors(folder: Path) -> Generator[None]:
     """Turns a full disk, however a library reports it, into an InputError with the way out."""
     try:
         yield
@@ -165,10 +165,8 @@ def _save(manager: ocp.CheckpointManager, step: int, tree: Any, host: dict[str, 
 
 
 def _load(manager: ocp.CheckpointManager, step: int, like: Any) -> Saved:
-    items = ocp.args.Composite(state=ocp.args.StandardRestore(), host=ocp.args.JsonRestore())
-    with _quiet_orbax():
-        found = manager.restore(step, args=items)
-    flat, host = dict(found.state), dict(found.host)
+    found = _read(manager, step, state=ocp.args.StandardRestore(), host=ocp.args.JsonRestore())
+    flat, host = dict(found["state"]), dict(found["host"])
     checksum = host.pop("checksum", None)
     if checksum != _checksum(flat, host):
         raise DamagedError("its content changed after it was written (checksum)")
@@ -183,13 +181,16 @@ def _load(manager: ocp.CheckpointManager, step: int, like: Any) -> Saved:
 
 
 def _load_host(manager: ocp.CheckpointManager, step: int) -> dict[str, Any]:
-    items = ocp.args.Composite(host=ocp.args.JsonRestore())
+    return dict(_read(manager, step, host=ocp.args.JsonRestore())["host"])
+
+
+def _read(manager: ocp.CheckpointManager, step: int, **items: Any) -> Any:
     with _quiet_orbax():
-        return dict(manager.restore(step, args=items).host)
+        return manager.restore(step, args=ocp.args.Composite(**items))
 
 
 @contextlib.contextmanager
-def _quiet_orbax() -> Iterator[None]:
+def _quiet_orbax() -> Generator[None]:
     """Orbax logs the traceback of an error and raises it too: the message we make is enough."""
     logger = logging.getLogger("absl")
     level = logger.level
@@ -219,9 +220,9 @@ def _checksum(flat: dict[str, np.ndarray], host: dict[str, Any]) -> int:
     """CRC-32 of the JSON, and of names, types, shapes and values of the arrays."""
     code = zlib.crc32(json.dumps(host, sort_keys=True).encode())
     for name in sorted(flat):
-        array = np.ascontiguousarray(flat[name])
+        array = flat[name]
         code = zlib.crc32(f"{name} {array.dtype} {array.shape}".encode(), code)
-        code = zlib.crc32(array.reshape(-1).view(np.uint8), code)
+        code = zlib.crc32(array.tobytes(), code)
     return code
 
 

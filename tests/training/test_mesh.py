@@ -25,17 +25,10 @@ def test_one_device_takes_any_batch():
     assert replicated(mesh).is_fully_replicated
 
 
-@pytest.mark.parametrize(("batch_size", "hint"), [(9, "take 8 or 12,"), (3, "take 4,"), (8, None)])
+@pytest.mark.parametrize(("batch_size", "hint"), [(9, "take 8 or 12,"), (3, "take 4,")])
 def test_unequal_shares_are_an_input_error(batch_size, hint):
-    devices = jax.devices() * 4
-    if hint is None:
-        with pytest.raises(Exception, match=r"(?i)unique|duplicate") as refused:
-            data_mesh(batch_size, devices)  # goes past our check, and JAX sees the trick
-        assert not isinstance(refused.value, InputError)
-        return
-    with pytest.raises(
-        InputError, match=f"data.batch_size is {batch_size}, which 4 devices.*{hint}"
-    ):
+    devices = jax.devices()[:1] * 4
+    with pytest.raises(InputError, match=f"batch_size is {batch_size}, which 4 devices.*{hint}"):
         data_mesh(batch_size, devices)
 
 
@@ -45,7 +38,12 @@ def train(folder, devices: int, steps: int):
     values = {"steps": steps, "eval_every": 20, "ema_decay": 0.5, "accumulation": 1}
     done = subprocess.run(
         [sys.executable, "-m", "tests.training.tiny_run", str(folder), json.dumps(values), "0"],
-        env=os.environ | {"XLA_FLAGS": flags, "JAX_PLATFORMS": "cpu"},
+        env=os.environ
+        | {
+            "XLA_FLAGS": flags,
+            "JAX_COMPILATION_CACHE_DIR": str(folder.parent / "compiled"),
+            "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
+        },
         cwd=ROOT,
         capture_output=True,
         text=True,
