@@ -7,6 +7,7 @@ import pytest
 from configs.default import get_config
 from seq2seq_jax.data import load_data, load_pairs
 from seq2seq_jax.data.holdout import hold_out, same
+from seq2seq_jax.data.sources import read_lines
 from seq2seq_jax.types import InputError, Pair
 from tests.data.real_data import real
 
@@ -53,6 +54,11 @@ def test_gzip_columns_and_line_ends(tmp_path):
     write(tmp_path, t__tsv__gz="\ufeffid1\ta\tb\r\nid2\tc\u2028d\te\r\nid3\tf\tg".encode())
     splits = load_pairs(data(tmp_path, **options, columns=(2, 1)))
     assert splits.train == [("b", "a", None), ("e", "c\u2028d", None), ("g", "f", None)]
+
+
+def test_lines_are_without_byte_order_mark_and_windows_ends(tmp_path):
+    write(tmp_path, a__txt="\ufeffa\r\n\r\nb\u2028c\n")
+    assert read_lines(tmp_path / "a.txt", "data.train") == ["a", "", "b\u2028c"]
 
 
 def test_empty_sides_are_left_out_and_counted(tmp_path):
