@@ -4,7 +4,7 @@ import contextlib
 import difflib
 import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -120,7 +120,7 @@ def find_columns(info: Any, columns: Sequence[int | str]) -> tuple[str, str]:
 
 
 @contextlib.contextmanager
-def _quiet(tfds: Any) -> Iterator[None]:
+def _quiet(tfds: Any) -> Generator[None]:
     """What the library prints goes to stderr: stdout is for results. No nested progress bars."""
     tfds.disable_progress_bar()
     with contextlib.redirect_stdout(sys.stderr):
@@ -128,7 +128,7 @@ def _quiet(tfds: Any) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _explained(tfds: Any, name: str, manual: Path | str) -> Iterator[None]:
+def _explained(tfds: Any, name: str, manual: Path | str) -> Generator[None]:
     """Whatever a data set of the library raises, in one message that names the key."""
     try:
         yield
