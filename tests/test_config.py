@@ -34,6 +34,10 @@ def test_default_is_valid_and_locked():
         configs.defaults().new_key = 1
 
 
+def test_a_file_cannot_leave_its_config_open(tmp_path):
+    assert configs.load(write(tmp_path, "config.unlock()")).is_locked
+
+
 def test_overrides_keep_their_types():
     config = configs.load(
         DEFAULT, {"model.attention.score": "concat", "train.epochs": 3, "seed": 4}
