@@ -1,5 +1,7 @@
 """What stands under the table: how it was made, and what is missing from it."""
 
+from typing import Any
+
 from seq2seq_jax.reports.results import Results
 from seq2seq_jax.reports.significance import RESAMPLES
 
@@ -16,7 +18,7 @@ def made_by(results: Results) -> list[tuple[str, str]]:
         ("Command", results.command),
         ("Config", results.config),
         ("Seeds", f"{seeds} ({finished} of {len(runs)} runs finished)"),
-        ("Device", _several([item["device"] for item in known if "device" in item])),
+        ("Device", _several([_device(item) for item in known if "device" in item])),
         ("Platform", _several([item["platform"] for item in known if "platform" in item])),
         ("Commit", _several([item["commit"] for item in known if "commit" in item])),
         (
@@ -72,6 +74,14 @@ def missing(results: Results) -> list[str]:
         elif run["state"] == "missing":
             notes.append(f"Not started: {name}")
     return notes + [f"Not read: {problem}" for problem in dict.fromkeys(results.problems)]
+
+
+def _device(environment: dict[str, Any]) -> str:
+    """`2 x NVIDIA H100`, `AMD EPYC, 2 cores`"""
+    facts: dict[str, Any] = {"devices": 1, "platform": "", "cores": 0} | environment
+    count = f"{facts['devices']} x " if facts["devices"] > 1 else ""
+    on_cpu = facts["platform"] == "cpu" and facts["cores"]
+    return f"{count}{facts['device']}" + (f", {facts['cores']} cores" if on_cpu else "")
 
 
 def _several(texts: list[str]) -> str:

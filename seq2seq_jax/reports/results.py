@@ -94,13 +94,10 @@ def read_results(workdir: str | Path) -> Results:
         finals += [(cell, seed, metric, value) for metric, value in final.items()]
         curves += [(cell, seed, step, metric, value) for (step, metric), value in logged.items()]
     names = list(next(iter(settings.values())))
-    baselines = [
-        config["sweep.baseline"] for config in configs.values() if "sweep.baseline" in config
-    ]
-    baseline = sweep["baseline"] or next(iter(baselines), "") or cells[0]
-    if baseline not in cells:
-        problems.append(f"the baseline {baseline!r} is no cell; comparing with {cells[0]!r}")
-        baseline = cells[0]
+    if sweep["baseline"] and sweep["baseline"] not in cells:
+        problems.append(f"the baseline {sweep['baseline']!r} of sweep.json is no cell")
+    wished = [config["sweep.baseline"] for config in configs.values() if "sweep.baseline" in config]
+    baseline = next(name for name in (sweep["baseline"], *wished, cells[0]) if name in cells)
     commands = [environment["command"] for environment in environments if "command" in environment]
     return Results(
         folder=folder,
@@ -151,9 +148,13 @@ def _state(path: Path, step: int | None, problems: list[str]) -> dict[str, Any]:
         }
     if (path / "FAILED").exists():
         text = (path / "FAILED").read_text(encoding="utf-8", errors="replace").strip()
-        reason = text.splitlines()[-1] if text else "no reason was written"
+        # A message is a reason as a whole; of a traceback or a log the last line tells most.
+        lines = [text] if text.startswith("error:") else text.splitlines()
+        reason = " ".join(lines[-1].split()) if lines else "no reason was written"
         return {"state": "failed", **state, "reason": reason}
-    return {"state": "running" if path.is_dir() else "missing", **state}
+    # A sweep writes every config.json before the first run starts; a run writes the others.
+    started = any((path / name).exists() for name in ("environment.json", "metrics.jsonl"))
+    return {"state": "running" if started else "missing", **state}
 
 
 def _metrics(

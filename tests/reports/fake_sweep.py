@@ -53,9 +53,10 @@ def write_run(
     (folder / "config.json").write_text(json.dumps(resolved))
     environment = {
         "versions": {"jax": "0.10.2", "flax": "0.12.8"},
-        "platform": "Linux",
-        "device": "cpu",
+        "platform": "cpu",
+        "device": "AMD EPYC",
         "devices": 1,
+        "cores": 2,
         "commit": "abc123",
         "command": "./launch.sh train",
     }

@@ -95,7 +95,13 @@ def test_page_shows_the_results(quickstart):
     for expected in (
         *("score=none (baseline)", "85.0 ± 7.1 †", "2.150 ± 0.071", "16.0 ± 2.8", "20,000"),
         *("je suis étudiant", "i am a student", "no attention", "Learning curves", "Exposure gap"),
-        *(fake_sweep.SIGNATURE, fake_sweep.COMMAND, "jax 0.10.2, flax 0.12.8", "cpu", "abc123"),
+        *(
+            fake_sweep.SIGNATURE,
+            fake_sweep.COMMAND,
+            "jax 0.10.2, flax 0.12.8",
+            "AMD EPYC, 2 cores",
+            "abc123",
+        ),
         *("Scores by source length", "4 of 4 runs finished", "Compared with score=none"),
     ):
         assert expected in text

@@ -41,6 +41,9 @@ def test_half_done_sweep(tmp_path):
     fake_sweep.write_run(folder / "a" / "seed1", curve=fake_sweep.curve(0.5)[:3])
     fake_sweep.write_run(folder / "a" / "seed2", failed="Traceback:\n  ...\nInputError: NaN loss\n")
     (folder / "b" / "seed0").mkdir(parents=True)  # started a moment ago
+    (folder / "b" / "seed0" / "environment.json").write_text("{}")
+    (folder / "b" / "seed1").mkdir(parents=True)  # prepared by the sweep, not started
+    (folder / "b" / "seed1" / "config.json").write_text("{}")
     results = read_results(folder)
     states = ["finished", "running", "failed", "running", "missing", "missing"]
     assert list(results.runs["state"]) == states
@@ -51,6 +54,19 @@ def test_half_done_sweep(tmp_path):
     assert results.problems == []
     assert results.predictions("a", 1, "test") == []
     assert results.predictions("b", 2, "test") == []
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("error: loss is NaN\n  at step 7\n", "error: loss is NaN at step 7"),
+        ("step 3/9\nstep 4/9\nended by signal 9, see log.txt", "ended by signal 9, see log.txt"),
+        ("", "no reason was written"),
+    ],
+)
+def test_reasons_of_failures(tmp_path, text, reason):
+    fake_sweep.write_run(tmp_path / "a" / "seed0", failed=text)
+    assert read_results(tmp_path).runs["reason"].tolist() == [reason]
 
 
 def test_done_counts_more_than_an_old_failure(tmp_path):
@@ -92,8 +108,8 @@ def test_wrong_lines_are_named(tmp_path):
 
 
 def test_without_sweep_file_the_folders_tell(tmp_path):
-    for score in ("dot", "concat"):
-        for seed in (10, 9):
+    for score, seeds in (("dot", (10, 9)), ("concat", (10,))):
+        for seed in seeds:
             fake_sweep.write_run(
                 tmp_path / f"score={score}" / f"seed{seed}",
                 config={"model": {"attention": {"score": score}}},
@@ -102,7 +118,7 @@ def test_without_sweep_file_the_folders_tell(tmp_path):
     (tmp_path / "figures").mkdir()
     results = read_results(tmp_path)
     assert results.cells == ["score=concat", "score=dot"]
-    assert results.runs["seed"].tolist() == [9, 10, 9, 10]
+    assert results.runs["seed"].tolist() == [10, 9, 10]
     assert results.settings == ["model.attention.score"]  # the seed varies, and is no setting
     assert results.baseline == "score=concat"
     assert results.command == "./launch.sh train"
@@ -119,17 +135,21 @@ def test_unknown_baseline_is_a_problem_not_an_end(tmp_path):
     fake_sweep.write_sweep(tmp_path, {"a": {}}, baseline="z")
     results = read_results(tmp_path)
     assert results.baseline == "a"
-    assert "the baseline 'z' is no cell" in results.problems[0]
+    assert results.problems == ["the baseline 'z' of sweep.json is no cell"]
 
 
 def test_single_run(tmp_path):
     fake_sweep.write_run(
-        tmp_path / "mine", final={"test/bleu": 12.0}, done=fake_sweep.done(), config={"seed": 7}
+        tmp_path / "mine",
+        final={"test/bleu": 12.0},
+        done=fake_sweep.done(),
+        config={"seed": 7, "sweep": {"baseline": "other"}},
     )
     results = read_results(tmp_path / "mine")
     assert results.cells == ["mine"]
     assert results.finished("mine") == [7]
     assert results.finals["value"].tolist() == [12.0]
+    assert results.problems == []
 
 
 def test_damaged_files_are_named(tmp_path):

@@ -1,5 +1,6 @@
 import csv
 import io
+import json
 import math
 import re
 import statistics
@@ -45,6 +46,7 @@ def test_means_and_deviations_of_the_quickstart(tmp_path):
     assert general["perplexity_free"].mean == pytest.approx((3.2 + 3.1) / 2)
     assert none["aer"].mean == pytest.approx((30 + 26) / 2)
     assert general["parameters"].mean == 20000
+    assert not general["parameters"].best and not none["parameters"].best
     assert none["seconds"].mean == 65
     assert all(value.n == 2 for row in table.rows for value in row.values.values())
     assert [row.seeds for row in table.rows] == [2, 2]
@@ -64,6 +66,11 @@ def test_one_seed_has_no_deviation(tmp_path):
     for render in (formats.markdown, formats.latex, formats.console):
         assert "±" not in render(table)
         assert "pm$" not in render(table)
+
+
+def test_equal_seeds_have_a_deviation_of_zero(tmp_path):
+    line = formats.markdown(table_of(one_metric(tmp_path, "bleu", a=[10.0, 10.0]))).splitlines()[2]
+    assert line.startswith("| a | 10.00 ± 0.00 | 12,345 |")
 
 
 def test_best_values_follow_the_direction(tmp_path):
@@ -152,7 +159,7 @@ def test_notes_say_how_it_was_made(tmp_path):
     assert f"BLEU signature: {fake_sweep.SIGNATURE}" in text
     assert f"Command: {fake_sweep.COMMAND}" in text
     assert "Seeds: 0, 1 (4 of 4 runs finished)" in text
-    assert "Device: cpu" in text
+    assert "Device: AMD EPYC, 2 cores" in text
     assert "Versions: jax 0.10.2, flax 0.12.8" in text
     assert "Koehn 2004" in text
     assert "chrF signature" not in text
@@ -161,8 +168,9 @@ def test_notes_say_how_it_was_made(tmp_path):
 def test_two_devices_are_both_named(tmp_path):
     fake_sweep.quickstart(tmp_path)
     path = tmp_path / "score=none" / "seed1" / "environment.json"
-    path.write_text(path.read_text().replace('"cpu"', '"gpu"'))
-    assert "Device: cpu | gpu" in formats.console(table_of(tmp_path))
+    gpus = {"platform": "gpu", "device": "NVIDIA H100", "devices": 2, "cores": 8}
+    path.write_text(json.dumps(gpus))
+    assert "Device: AMD EPYC, 2 cores | 2 x NVIDIA H100\n" in formats.console(table_of(tmp_path))
 
 
 def test_significance_is_marked_and_listed(tmp_path):
