@@ -49,7 +49,7 @@ def greedy(
     def advance(loop: _Loop) -> _Loop:
         state, readout_BH = model.decoder.step(loop.state, loop.last_B, source)
         log_p_BV = jax.nn.log_softmax(model.decoder.logits(readout_BH))
-        best_B = jnp.argmax(log_p_BV + never_V, axis=-1).astype(source_BS.dtype)
+        best_B = jnp.argmax(log_p_BV + never_V[None], axis=-1).astype(source_BS.dtype)
         token_B = jnp.where(loop.ended_B, PAD, best_B)
         gain_B = jnp.take_along_axis(log_p_BV, best_B[:, None], axis=-1)[:, 0]
         weight_BS = jnp.where(loop.ended_B[:, None], 0.0, state.attention.alignment_BS)

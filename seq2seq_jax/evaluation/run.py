@@ -46,7 +46,9 @@ class Run:
     def metrics(self):
         import pandas
 
-        return pandas.read_json(self.workdir / "metrics.jsonl", lines=True)
+        # pandas.read_json would round the numbers.
+        lines = (self.workdir / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
+        return pandas.DataFrame([json.loads(line) for line in lines])
 
     def translate(self, texts: Sequence[str]) -> list[Translation]:
         """Greedy translations, in order; an empty text gives an empty translation."""
