@@ -24,11 +24,17 @@ def data_mesh(batch_size: int, devices: list[jax.Device] | None = None) -> Mesh:
     return jax.make_mesh((count,), ("data",), axis_types=(AxisType.Auto,), devices=devices)
 
 
-def replicated(mesh: Mesh) -> NamedSharding:
-    """The same on every device: train state, keys, hyper-parameters."""
-    return NamedSharding(mesh, PartitionSpec())
+def replicated(mesh: Mesh) -> NamedSharding | None:
+    """The same on every device: train state, keys, hyper-parameters. None for one device."""
+    return _sharding(mesh, PartitionSpec())
 
 
-def by_rows(mesh: Mesh) -> NamedSharding:
-    """The first axis, B, cut into equal parts."""
-    return NamedSharding(mesh, PartitionSpec("data"))
+def by_rows(mesh: Mesh) -> NamedSharding | None:
+    """The first axis, B, cut into equal parts. None for one device."""
+    return _sharding(mesh, PartitionSpec("data"))
+
+
+def _sharding(mesh: Mesh, spec: PartitionSpec) -> NamedSharding | None:
+    # A sharding over one device is another type than none at all: whatever takes arrays of the
+    # trainer and of the host, as the evaluation does, would be traced and compiled twice.
+    return NamedSharding(mesh, spec) if mesh.size > 1 else None

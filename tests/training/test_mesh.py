@@ -19,10 +19,20 @@ ROOT = Path(__file__).parents[2]
 def test_one_device_takes_any_batch():
     mesh = data_mesh(7, jax.devices()[:1])
     assert mesh.shape == {"data": 1}
-    batch = jax.device_put(np.arange(14).reshape(7, 2), by_rows(mesh))
-    assert batch.sharding.is_fully_replicated
-    np.testing.assert_array_equal(batch, np.arange(14).reshape(7, 2))
-    assert replicated(mesh).is_fully_replicated
+    assert by_rows(mesh) is None and replicated(mesh) is None
+
+
+def test_arrays_of_the_trainer_compile_nothing_anew_on_one_device(caplog):
+    """What was compiled for host arrays takes those of the trainer too."""
+    double = jax.jit(lambda x: 2 * x)
+    place = replicated(data_mesh(8, jax.devices()[:1]))
+    placed = jax.device_put(np.ones(3, np.float32), place, may_alias=False)
+    with jax.log_compiles():
+        double(np.ones(3, np.float32))
+        assert "XLA compilation" in caplog.text
+        caplog.clear()
+        double(placed)
+        assert not caplog.text
 
 
 @pytest.mark.parametrize(("batch_size", "hint"), [(9, "take 8 or 12,"), (3, "take 4,")])
@@ -49,6 +59,7 @@ def train(folder, devices: int, steps: int):
         text=True,
     )
     assert done.returncode == 0, done.stderr
+    assert f"{devices} devices" in done.stderr
     assert "compiled 2 times" in done.stderr, done.stderr  # two shapes, once each
     lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
     return lines, done.stderr
@@ -57,9 +68,9 @@ def train(folder, devices: int, steps: int):
 def assert_same_curve(one, eight):
     """Equal but for rounding.
 
-    The 8 partial sums of a gradient are added in another order: about 1e-7 relative, which 40
-    Adam steps on a loss of about 2 nats were seen to grow to below 1e-6. Coins and dropout have
-    to be the same bits, so the share of gold tokens is compared exactly.
+    The 8 partial sums of a gradient are added in another order, so single numbers differ in
+    their last bit (1.2e-7 was seen over 40 Adam steps); 2e-6 leaves room for another compiler.
+    Coins and dropout have to be the same bits, so the share of gold tokens is compared exactly.
     """
     assert [line["step"] for line in one] == [line["step"] for line in eight]
     for a, b in zip(one, eight, strict=True):
@@ -69,7 +80,7 @@ def assert_same_curve(one, eight):
                 assert a[name] == b[name]
         for name in ("train/loss", "valid/loss", "train/gradient_norm"):
             if name in a:
-                assert a[name] == pytest.approx(b[name], rel=1e-5)
+                assert a[name] == pytest.approx(b[name], rel=2e-6)
 
 
 @pytest.mark.slow

@@ -88,6 +88,7 @@ def run(config, workdir, evaluate, **batches) -> loop.Result:
 
 def main(workdir: str, train: str, pause: str) -> None:
     """Trains in `workdir`; each evaluation waits `pause` seconds more, to be hit while it runs."""
+    print(jax.device_count(), "devices", file=sys.stderr)
     config = tiny_config(**json.loads(train))
     model = tiny_model(config)
     evaluate = tiny_evaluate(model[0])
