@@ -74,11 +74,14 @@ def make_train_step(config, graphdef: nnx.GraphDef, optimizer: optax.GradientTra
     forcing, ema_decay = config.teacher_forcing, config.train.ema_decay
     noisy = config.model.dropout.input > 0 or config.model.dropout.output > 0
 
-    def objective(params, batch: Batch, hyper: Hyper, key, forced: bool):
+    def objective(params, batch: Batch, hyper: Hyper, key, part, forced: bool):
         model = nnx.merge(graphdef, params)
         dropout = None
         if noisy:
-            dropout = Dropout(named(key, "dropout"), hyper.dropout_input, hyper.dropout_output)
+            # Noise is drawn by the place in a (micro-)batch, coins by the example's index: only
+            # the noise needs a key of its own for each part.
+            noise = jax.random.fold_in(named(key, "dropout"), part)
+            dropout = Dropout(noise, hyper.dropout_input, hyper.dropout_output)
         state, source = model.decoder.start(model.encoder(batch.source_BS, dropout))
         if forced:
             unrolled = teacher_forcing.unroll_forced(
@@ -114,19 +117,17 @@ def make_train_step(config, graphdef: nnx.GraphDef, optimizer: optax.GradientTra
         """Gradient and sums over the micro-batches, one after another."""
         parts = config.train.accumulation
         if parts == 1:
-            return gradient(params, batch, hyper, key, forced)
+            return gradient(params, batch, hyper, key, 0, forced)
 
         def part(total, inputs):
             batch, index = inputs
-            new = gradient(params, batch, hyper, jax.random.fold_in(key, index), forced)
+            new = gradient(params, batch, hyper, key, index, forced)
             return jax.tree.map(jnp.add, total, new), None
 
         # Every micro-batch takes rows from each device's share, so that none of them moves.
-        micro = jax.tree.map(
-            lambda x: x.reshape(-1, parts, *x.shape[1:]).swapaxes(0, 1), batch
-        )
+        micro = jax.tree.map(lambda x: x.reshape(-1, parts, *x.shape[1:]).swapaxes(0, 1), batch)
         first = jax.tree.map(lambda x: x[0], micro)
-        shapes = jax.eval_shape(lambda: gradient(params, first, hyper, key, forced))
+        shapes = jax.eval_shape(lambda: gradient(params, first, hyper, key, 0, forced))
         zeros = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), shapes)
         return jax.lax.scan(part, zeros, (micro, jnp.arange(parts)))[0]
 
@@ -141,9 +142,11 @@ def make_train_step(config, graphdef: nnx.GraphDef, optimizer: optax.GradientTra
         finite = jnp.isfinite(norm) & jnp.isfinite(sums["loss"]) & (state.bad_step < 0)
         updates, opt_state = optimizer.update(gradients, state.opt_state, state.params)
         params = jax.tree.map(lambda p, u: p + hyper.learning_rate * u, state.params, updates)
-        ema = jax.tree.map(lambda e, p: ema_decay * e + (1 - ema_decay) * p, state.ema, params) if (
-            ema_decay
-        ) else ()
+        ema = (
+            jax.tree.map(lambda e, p: ema_decay * e + (1 - ema_decay) * p, state.ema, params)
+            if (ema_decay)
+            else ()
+        )
 
         def keep(new, old):
             return jax.tree.map(lambda n, o: jnp.where(finite, n, o), new, old)
