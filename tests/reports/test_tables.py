@@ -285,7 +285,8 @@ def test_latex_marks(tmp_path):
 
 def test_console_text_keeps_brackets_and_lines_up(tmp_path):
     folder = one_metric(tmp_path, "bleu", **{"[bold]x": [1.0], "b" * 60: [2.0]})
-    text = formats.console(table_of(folder))
-    assert "[bold]x" in text
+    comparison = Comparison("b" * 60, "bleu", 1.0, 0.5, 1.5, 0.5)
+    text = formats.console(table_of(folder, [comparison]))
+    assert "difference from [bold]x" in text
     header, first, second = text.splitlines()[:3]
     assert first.index("1.00") + 4 == second.index("*2.00") + 5 == header.index("BLEU ↑") + 6
