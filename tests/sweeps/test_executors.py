@@ -119,11 +119,16 @@ def test_interruption_lets_the_children_save(make_runs, number, capfd):
             time.sleep(0.02)
         os.kill(os.getpid(), number)
 
+    # A shell starts programs of the background with SIGINT ignored.
+    at_start = signal.signal(signal.SIGINT, signal.default_int_handler)
     before = signal.getsignal(signal.SIGTERM)
     thread = threading.Thread(target=interrupt)
     thread.start()
-    outcomes = executors.local(runs)
-    thread.join()
+    try:
+        outcomes = executors.local(runs)
+    finally:
+        thread.join()
+        signal.signal(signal.SIGINT, at_start)
     assert [(outcome.run.cell, outcome.state) for outcome in outcomes] == [("slow", "stopped")]
     assert (runs[0].folder / "saved").exists()
     assert not (runs[1].folder / "log.txt").exists()
