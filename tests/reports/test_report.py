@@ -176,6 +176,7 @@ def test_all_text_from_data_is_escaped(tmp_path):
                 line["source"] = EVIL
                 line["source_tokens"] = [EVIL] * len(line["source_tokens"])
                 line["hypothesis_tokens"] = [EVIL] * len(line["hypothesis_tokens"])
+            lines.append({**lines[-1], "source": f"{EVIL}2", "index": len(lines)})
             path.write_text("".join(json.dumps(line) + "\n" for line in lines))
         environment = json.loads((run / "environment.json").read_text())
         environment |= {"device": EVIL, "platform": EVIL, "versions": {EVIL: EVIL}}
