@@ -129,6 +129,13 @@ def test_set_up_that_is_killed_is_done_again(project):
     assert project.installed() == ["requirements.lock"]
 
 
+def test_cut_off_update_is_not_taken_for_the_old_set_up(project):
+    project.run("train")
+    # A changed lock was being installed, and then changed back.
+    (project.venv / "seq2seq_jax.unfinished").touch()
+    assert "starting afresh" in project.run("train").stderr
+
+
 def test_environment_whose_python_is_gone_is_made_again(project):
     project.run("train")
     (project.venv / "bin" / "python").unlink()
