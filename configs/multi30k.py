@@ -32,7 +32,7 @@ def get_config():
     config.model.dropout.input = 0.3
     config.model.dropout.output = 0.3
 
-    config.train.epochs = 7.0
+    config.train.epochs = 5.0
     config.train.schedule = "linear"
     config.train.learning_rate = 2e-3
     config.train.log_every = 50
