@@ -97,6 +97,7 @@ def test_a_save_that_was_killed_leaves_nothing(tmp_path, said):
     torn = tmp_path / "last" / "20.orbax-checkpoint-tmp"
     (tmp_path / "last" / "10").rename(torn)
     again = Checkpoints(tmp_path, keep=2)
+    assert not torn.exists()
     assert again.restore(make_state(0), said.append) is None
     again.save(20, make_state(20), host(-1))
     assert [path.name for path in (tmp_path / "last").iterdir()] == ["20"]

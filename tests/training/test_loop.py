@@ -12,7 +12,7 @@ import pytest
 from seq2seq_jax.training import loop
 from seq2seq_jax.training.checkpoints import Checkpoints, restore_best
 from seq2seq_jax.training.compiled import CompiledStep
-from seq2seq_jax.training.interrupts import Interrupted
+from seq2seq_jax.training.interrupts import Interrupted, Interrupts
 from seq2seq_jax.training.mesh import data_mesh, replicated
 from seq2seq_jax.types import InputError
 from tests.training.tiny_run import run, scripted, tiny_batches, tiny_config, tiny_model
@@ -221,6 +221,15 @@ def test_a_signal_saves_and_the_same_command_goes_on(
     toy(steps=30)
     assert f"going on from the checkpoint of step {moment}" in capsys.readouterr().err
     assert final(tmp_path / "run") == whole
+
+
+def test_a_second_signal_acts_at_once():
+    with Interrupts() as interrupts:
+        assert not interrupts.received
+        os.kill(os.getpid(), signal.SIGINT)
+        assert interrupts.received == signal.SIGINT
+        with pytest.raises(KeyboardInterrupt):
+            os.kill(os.getpid(), signal.SIGINT)
 
 
 class Killed(BaseException):

@@ -88,6 +88,13 @@ def test_clipping_scales_the_global_norm_before_the_optimiser():
     np.testing.assert_array_equal(step["b"], [-1.0])
 
 
+def test_clipping_comes_before_adam():
+    """Adam's first update is the sign of the gradient, whatever its norm was clipped to."""
+    got = updates(train_config(optimizer="adam", clip_norm=0.5), [[3.0, -4.0]], np.zeros(2))
+    # 1 - 0.999 has three digits less in float32.
+    np.testing.assert_allclose(got[0], [-1, 1], rtol=1e-4)
+
+
 def test_weight_decay_is_decoupled(problem):
     gradients, w = problem
     plain = updates(train_config(optimizer="adam"), gradients[:1], w)[0]
