@@ -82,8 +82,9 @@ def test_dot_scores_project_nothing(name):
 
 @pytest.mark.parametrize("name", SCORES)
 def test_no_score_has_a_bias(name):
-    """A query and a memory of zeros score 0, whatever the parameters are."""
+    """None by name, and a query and a memory of zeros score 0, whatever the parameters are."""
     graphdef, params = split(name)
+    assert not [path for path in flat(params) if "bias" in path]
     query_BH, memory_BSM = query_and_memory(name)
     score_BS = apply(graphdef, perturb(params), 0 * query_BH, 0 * memory_BSM)
     np.testing.assert_array_equal(score_BS, 0.0)

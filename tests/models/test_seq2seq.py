@@ -1,0 +1,221 @@
+"""The whole model: every variant keeps the contracts, whatever names the registries hold."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import nnx
+
+from seq2seq_jax.models.attention.normalizers import NORMALIZERS
+from seq2seq_jax.models.attention.scores import SCORES
+from seq2seq_jax.models.seq2seq import build, count_parameters, initialize
+from seq2seq_jax.training.losses import cross_entropy
+from tests.small import (
+    SOURCE_SIZE,
+    TARGET_SIZE,
+    flat,
+    forward,
+    pad,
+    perturb,
+    small_batch,
+    small_config,
+    small_model,
+    take,
+)
+
+VARIANTS = [
+    (score, normalizer, order)
+    for score in SCORES
+    for normalizer in NORMALIZERS
+    for order in ("luong", "bahdanau")
+]
+BATCH = small_batch()
+
+
+def variant(score, normalizer, order, **more):
+    return {
+        "attention.score": score,
+        "attention.normalizer": normalizer,
+        "decoder.order": order,
+        "decoder.input_feeding": True,
+        "decoder.width": 6,  # as wide as the memory, so that every score fits
+        "encoder.cell": "elman",  # compiles fastest; test_recurrent.py asks this of each cell
+        "decoder.cell": "elman",
+    } | more
+
+
+@functools.cache
+def probe(graphdef):
+    """One compiled program a variant and shape: outputs, sums and gradients."""
+
+    @jax.jit
+    def run(params, batch):
+        def loss(params):
+            memory, unrolled, logits_BTV = forward(graphdef, params, batch)
+            sums = cross_entropy(logits_BTV, batch.target_BT, 0.1)
+            return sums.objective, (memory.memory_BSM, unrolled.alignment_BTS, logits_BTV, sums)
+
+        gradient, outputs = jax.grad(loss, has_aux=True)(params)
+        return *outputs, gradient
+
+    return run
+
+
+@pytest.mark.parametrize(("score", "normalizer", "order"), VARIANTS)
+def test_contract(score, normalizer, order):
+    graphdef, params = small_model(**variant(score, normalizer, order))
+    run = probe(graphdef)
+    batch = jax.tree.map(jnp.asarray, BATCH)
+    memory_BSM, alignment_BTS, logits_BTV, sums, gradient = run(params, batch)
+
+    real_BS = BATCH.source_BS != 0
+    alignment_BTS = np.array(alignment_BTS)
+    np.testing.assert_array_equal(alignment_BTS.swapaxes(1, 2)[~real_BS], 0.0)
+    np.testing.assert_allclose(alignment_BTS.sum(axis=2), 1.0, atol=1e-6)
+    assert sums.tokens == (BATCH.target_BT != 0).sum()
+
+    # Another order, filler rows, more padding on both sides: one other program shows all three.
+    order_B = [2, 0, 3, 1]
+    other = jax.tree.map(jnp.asarray, pad(take(BATCH, order_B), rows=2, source=3, target=2))
+    wide_memory, wide_alignment, wide_logits, wide_sums, wide_gradient = run(params, other)
+    B, T, S = alignment_BTS.shape
+    close = {"rtol": 1e-5, "atol": 1e-6}  # the order of sums differs, nothing else
+    np.testing.assert_allclose(wide_memory[:B, :S], memory_BSM[np.array(order_B)], **close)
+    np.testing.assert_allclose(wide_alignment[:B, :T, :S], alignment_BTS[order_B], **close)
+    np.testing.assert_array_equal(wide_alignment[:, :, S:], 0.0)
+    real_BT = BATCH.target_BT[order_B] != 0
+    want_BTV = np.array(logits_BTV)[order_B]
+    np.testing.assert_allclose(np.array(wide_logits)[:B, :T][real_BT], want_BTV[real_BT], **close)
+    np.testing.assert_allclose(wide_sums, sums, **close)
+    for path, want in flat(gradient).items():
+        np.testing.assert_allclose(flat(wide_gradient)[path], want, **close, err_msg=path)
+
+    # The filler rows are padding alone: zeros and finite gradients.
+    np.testing.assert_array_equal(wide_alignment[B:], 0.0)
+    np.testing.assert_array_equal(wide_memory[B:], 0.0)
+    assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(wide_gradient))
+    assert all((leaf != 0).any() for leaf in jax.tree.leaves(gradient)), "an unused parameter"
+
+
+@pytest.mark.parametrize("overrides", [{}, {"decoder.cell": "lstm", "encoder.cell": "lstm"}])
+def test_bfloat16_is_close_and_parameters_stay_float32(overrides):
+    results = []
+    for dtype in ("float32", "bfloat16"):
+        graphdef, params = small_model(dtype=dtype, **overrides)
+        results.append(probe(graphdef)(params, jax.tree.map(jnp.asarray, BATCH)))
+        leaves = jax.tree.leaves((params, results[-1]))
+        assert all(leaf.dtype == jnp.float32 for leaf in leaves)
+    exact, near = (np.array(result[2]) for result in results)
+    assert 0 < abs(exact - near).max() < 0.1
+    exact, near = (float(result[3].loss) for result in results)
+    np.testing.assert_allclose(near, exact, rtol=0.02)
+
+
+PAIRS = [
+    ({"attention.score": "general"}, {"attention.score": "concat"}),
+    ({"attention.score": "general"}, {"attention.score": "none"}),
+    ({"decoder.input_feeding": False}, {"decoder.input_feeding": True}),
+    ({"decoder.order": "luong"}, {"decoder.order": "bahdanau"}),
+    ({"encoder.bidirectional": False}, {"encoder.bidirectional": True}),
+    ({"decoder.layers": 1}, {"decoder.layers": 3}),
+    ({"decoder.initial_state": "zero"}, {"decoder.initial_state": "bridge"}),
+    ({"dropout.output": 0.0}, {"dropout.output": 0.5}),
+]
+
+
+@functools.cache
+def initial(items):
+    model = build(small_config(**dict(items)).model, SOURCE_SIZE, TARGET_SIZE, jax.random.key(0))
+    return flat(nnx.to_pure_dict(nnx.state(model, nnx.Param)), np.float32)
+
+
+@pytest.mark.parametrize(("one", "other"), PAIRS)
+def test_variants_share_the_initial_values_of_what_they_share(one, other):
+    one, other = (initial(tuple(sorted(v.items()))) for v in (one, other))
+    shared = [path for path in one if path in other and one[path].shape == other[path].shape]
+    for path in shared:
+        np.testing.assert_array_equal(one[path], other[path], err_msg=path)
+    # The embeddings, the output and a recurrent kernel on each side, at least.
+    assert sum(np.ptp(one[path]) > 0 for path in shared) >= 5
+
+
+def test_no_two_parameters_start_from_the_same_numbers():
+    arrays = [a for a in initial(()).values() if np.ptp(a) > 0]
+    firsts = [float(array.ravel()[0]) for array in arrays]
+    assert len(set(firsts)) == len(firsts)
+
+
+def test_initial_values_depend_on_the_key_alone():
+    """One by one or drawn by one compiled program, which may differ in the last bits."""
+    config = small_config().model
+    _, params = initialize(config, SOURCE_SIZE, TARGET_SIZE, jax.random.key(0))
+    for path, want in initial(()).items():
+        np.testing.assert_allclose(flat(params)[path], want, rtol=2e-5, atol=1e-6, err_msg=path)
+    other = nnx.state(build(config, SOURCE_SIZE, TARGET_SIZE, jax.random.key(1)), nnx.Param)
+    table = "encoder/embedding/table"
+    assert (flat(nnx.to_pure_dict(other))[table] != initial(())[table]).all()
+
+
+class TestTiedEmbeddings:
+    SIZE = 9
+
+    def model(self, tied):
+        config = small_config(
+            **{"tied_embeddings": tied, "embedding": 4, "decoder.initial_state": "zero"}
+        )
+        model = build(config.model, self.SIZE, self.SIZE, jax.random.key(0))
+        graphdef, params = nnx.split(model, nnx.Param)
+        return graphdef, perturb(nnx.to_pure_dict(params))
+
+    def test_each_tie_saves_one_table(self):
+        none, output, everything = (
+            count_parameters(self.model(tied)[1]) for tied in ("none", "output", "all")
+        )
+        assert none - output == self.SIZE * 4
+        assert output - everything == self.SIZE * 4
+
+    def test_the_output_is_the_target_table(self):
+        graphdef, params = self.model("output")
+        decoder = nnx.merge(graphdef, params).decoder
+        table = flat(params)["decoder/embedding/table"]
+        readout = jnp.arange(4.0)
+        np.testing.assert_allclose(
+            decoder.logits(readout),
+            table @ np.arange(4.0) + flat(params)["decoder/output_bias"],
+            rtol=1e-5,
+        )
+
+    def test_a_table_for_all_gets_the_gradient_of_all_its_uses(self):
+        """The gradient of the shared table is the sum of those of three tables with its values."""
+        ids = {"source_BS": jnp.array([[5, 2]]), "target_BT": jnp.array([[6, 7, 2]])}
+        batch = BATCH._replace(**ids, index_B=jnp.array([0]))
+
+        def gradient(graphdef, params):
+            def loss(params):
+                logits_BTV = forward(graphdef, params, batch)[2]
+                return cross_entropy(logits_BTV, batch.target_BT).objective
+
+            return jax.jit(jax.grad(loss))(params)
+
+        graphdef, params = self.model("all")
+        shared = gradient(graphdef, params)
+        (path,) = (path for path in flat(params) if path.endswith("/table"))
+        apart_graphdef, apart = self.model("none")
+        table = jnp.asarray(flat(params)[path], jnp.float32)
+        apart["encoder"]["embedding"]["table"] = table
+        apart["decoder"]["embedding"]["table"] = table
+        apart["decoder"]["output"]["kernel"] = table.T
+        for path in ("combine", "output_bias", "cells", "attention"):
+            apart["decoder"][path] = params["decoder"][path]
+        apart["encoder"]["layers"] = params["encoder"]["layers"]
+        separate = gradient(apart_graphdef, apart)
+        want = (
+            separate["encoder"]["embedding"]["table"]
+            + separate["decoder"]["embedding"]["table"]
+            + separate["decoder"]["output"]["kernel"].T
+        )
+        got = flat(shared)[path]
+        np.testing.assert_allclose(got, want, rtol=1e-5, atol=1e-6)
+        assert (got[5] != 0).any()
