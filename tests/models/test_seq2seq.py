@@ -207,8 +207,8 @@ class TestTiedEmbeddings:
         apart["encoder"]["embedding"]["table"] = table
         apart["decoder"]["embedding"]["table"] = table
         apart["decoder"]["output"]["kernel"] = table.T
-        for path in ("combine", "output_bias", "cells", "attention"):
-            apart["decoder"][path] = params["decoder"][path]
+        for name in ("combine", "output_bias", "cells", "attention"):
+            apart["decoder"][name] = params["decoder"][name]
         apart["encoder"]["layers"] = params["encoder"]["layers"]
         separate = gradient(apart_graphdef, apart)
         want = (
