@@ -6,6 +6,7 @@ import pytest
 
 import seq2seq_jax
 from seq2seq_jax import config as configs
+from seq2seq_jax.__main__ import main
 from seq2seq_jax.types import InputError
 
 LEARNS = {
@@ -89,3 +90,22 @@ def test_training_again_does_nothing_and_another_config_is_refused(run):
     other = configs.load("configs/default.py", {**LEARNS, "train.steps": 225})
     with pytest.raises(InputError, match=r"train\.steps was 200, now 225"):
         seq2seq_jax.train(other, run.workdir)
+
+
+def test_the_commands_do_the_same(run, capsys):
+    workdir = f"--workdir={run.workdir}"
+    assert main(["translate", workdir, "1 2 3", "", "4 nine 5"]) == 0
+    printed = capsys.readouterr()
+    assert printed.out.splitlines()[:2] == ["3 2 1", ""]
+    assert len(printed.out.splitlines()) == 3
+    assert "1 unknown tokens were read as <unk>: nine" in printed.err
+    picture = run.workdir / "alignment.png"
+    assert main(["translate", workdir, f"--attention={picture}", "1 2 3"]) == 0
+    assert picture.read_bytes().startswith(b"\x89PNG")
+    capsys.readouterr()
+    assert main(["evaluate", workdir, "--mode=greedy"]) == 0
+    scores = json.loads(capsys.readouterr().out)
+    assert scores["exact_match"] == run.metrics.iloc[-1]["test/exact_match"]
+    assert main(["report", workdir]) == 0
+    assert "BLEU" in capsys.readouterr().out
+    assert (run.workdir / "report.html").exists()

@@ -1,6 +1,6 @@
 """Reports a sweep or a run, at any time: table, significance, curves, pictures.
 
-./launch.sh report --workdir=SWEEP [--format=md,csv,latex,html]
+./launch.sh report --workdir=SWEEP [--format=md,csv,latex,html] [--published=FILE.csv]
 """
 
 from collections.abc import Sequence
@@ -14,6 +14,12 @@ FORMATS = ("md", "csv", "latex", "html")
 
 def define() -> flags.FlagValues:
     values = common.make_flags()
+    flags.DEFINE_string(
+        "published",
+        None,
+        "CSV of published numbers to show beside ours: row, metric, value, source, certainty.",
+        flag_values=values,
+    )
     flags.DEFINE_list("format", list(FORMATS), f"Any of {', '.join(FORMATS)}.", flag_values=values)
     return values
 
@@ -27,5 +33,5 @@ def main(arguments: Sequence[str]) -> int:
         raise common.UsageError(f"--format={wrong[0]}: not one of {', '.join(FORMATS)}")
     from seq2seq_jax.reports.report import write_report
 
-    print(write_report(values.workdir, tuple(values.format)).console)
+    print(write_report(values.workdir, tuple(values.format), values.published).console)
     return 0

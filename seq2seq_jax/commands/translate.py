@@ -1,5 +1,7 @@
 """Translates its arguments, or else standard input: a line out for a line in.
 
+Tokens that the model does not know are read as <unk> and named on standard error.
+
 ./launch.sh translate --workdir=RUN [TEXT ...]
 ./launch.sh translate --workdir=RUN < source.txt > translation.txt
 ./launch.sh translate --workdir=RUN --attention=alignment.png "je suis étudiant"
@@ -7,6 +9,7 @@
 
 import itertools
 import sys
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
@@ -16,6 +19,7 @@ from seq2seq_jax.commands import common
 from seq2seq_jax.types import InputError
 
 CHUNK = 256  # lines translated together
+SHOWN = 10  # unknown tokens that are named
 
 
 def define() -> flags.FlagValues:
@@ -42,10 +46,15 @@ def main(arguments: Sequence[str]) -> int:
     # A terminal wants its answer at once.
     chunk = 1 if not texts and sys.stdin.isatty() else CHUNK
     lines = iter(texts) if texts else read_lines(sys.stdin.buffer)
+    unknown: Counter[str] = Counter()
     while part := list(itertools.islice(lines, chunk)):
         for text in translate_lines(run, part):
             print(text, flush=chunk == 1)
         sys.stdout.flush()
+        for line in part:
+            unknown.update(run.source.unknown(line))
+    if unknown:
+        print(about_unknown(unknown), file=sys.stderr)
     if values.attention:
         _draw(run, texts[0], Path(values.attention))
     return 0
@@ -56,6 +65,13 @@ def translate_lines(run, lines: Sequence[str]) -> list[str]:
     full = [line for line in lines if line.strip()]
     translated = iter(run.translate(full) if full else [])
     return [next(translated).text if line.strip() else "" for line in lines]
+
+
+def about_unknown(unknown: Counter[str]) -> str:
+    """A line about the tokens that the run's vocabulary lacks; they were read as <unk>."""
+    most = ", ".join(token for token, _ in unknown.most_common(SHOWN))
+    more = f" and {len(unknown) - SHOWN} more" if len(unknown) > SHOWN else ""
+    return f"warning: {unknown.total()} unknown tokens were read as <unk>: {most}{more}"
 
 
 def read_lines(stream: Iterable[bytes]) -> Iterator[str]:

@@ -148,9 +148,7 @@ def _shapes(config: ConfigDict, data: Data):
 
 
 def _same_config(config: ConfigDict, workdir: Path) -> None:
-    old, new = configs.flatten(configs.read(workdir / "config.json")), configs.flatten(config)
-    changed = [f"{key} was {old[key]!r}, now {new[key]!r}" for key in new if old[key] != new[key]]
-    if changed:
+    if changed := configs.differences(configs.read(workdir / "config.json"), config):
         raise InputError(
             f"{workdir} holds a run of another config; take another --workdir, or remove it:\n  "
             + "\n  ".join(changed)
