@@ -97,7 +97,9 @@ def test_bad_files(tmp_path, train, files, message):
         load_pairs(data(tmp_path, **options | {"train": train}))
 
 
-@pytest.mark.parametrize("content", [b"plain text", gzip.compress(b"a\tb\n" * 99, mtime=0)[:-9], b""])
+@pytest.mark.parametrize(
+    "content", [b"plain text", gzip.compress(b"a\tb\n" * 99, mtime=0)[:-9], b""]
+)
 def test_not_a_whole_gzip_file(tmp_path, content):
     (tmp_path / "t.gz").write_bytes(content)
     if content == b"":  # nothing at all is a gzip file of nothing
