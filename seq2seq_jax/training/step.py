@@ -144,7 +144,7 @@ def make_train_step(config, graphdef: nnx.GraphDef, optimizer: optax.GradientTra
         params = jax.tree.map(lambda p, u: p + hyper.learning_rate * u, state.params, updates)
         ema = (
             jax.tree.map(lambda e, p: ema_decay * e + (1 - ema_decay) * p, state.ema, params)
-            if (ema_decay)
+            if ema_decay
             else ()
         )
 

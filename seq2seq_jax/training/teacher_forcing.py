@@ -19,6 +19,14 @@ from seq2seq_jax.models.layers import Dropout
 from seq2seq_jax.rng import named
 from seq2seq_jax.types import BOS, PAD, SPECIALS
 
+# What every granularity and every feed takes and gives.
+RootKey = Key[Array, ""]
+Indices = Int[Array, " B"]
+Coins = Float[Array, "B T"]
+Logits = Float[Array, "B V"]
+Keys = Key[Array, " B"]
+Tokens = Int[Array, " B"]
+
 
 def ratio_at(forcing, step: int) -> float:
     """The ratio of update `step` (from 0), on the host (Bengio et al. 2015, section 2.4).
@@ -37,29 +45,29 @@ def ratio_at(forcing, step: int) -> float:
     return max(forcing.floor, ratio)
 
 
-def _per_example(key: Key[Array, ""], index_B: Int[Array, " B"]) -> Key[Array, " B"]:
+def _per_example(key: RootKey, index_B: Indices) -> Keys:
     return jax.vmap(jax.random.fold_in, in_axes=(None, 0))(key, index_B)
 
 
-def token_coins(key, index_B, positions: int):
+def token_coins(key: RootKey, index_B: Indices, positions: int) -> Coins:
     """A coin for each example and step."""
     keys_B = _per_example(key, index_B)
     return jax.vmap(lambda k: jax.random.uniform(k, (positions,)))(keys_B)
 
 
-def step_coins(key, index_B, positions: int):
+def step_coins(key: RootKey, index_B: Indices, positions: int) -> Coins:
     """A coin for each step, shared by the batch."""
     uniform_T = jax.random.uniform(key, (positions,))
     return jnp.broadcast_to(uniform_T, (index_B.shape[0], positions))
 
 
-def sequence_coins(key, index_B, positions: int):
+def sequence_coins(key: RootKey, index_B: Indices, positions: int) -> Coins:
     """A coin for each example, kept for the whole sequence."""
     uniform_B = jax.vmap(jax.random.uniform)(_per_example(key, index_B))
     return jnp.broadcast_to(uniform_B[:, None], (index_B.shape[0], positions))
 
 
-def batch_coins(key, index_B, positions: int):
+def batch_coins(key: RootKey, index_B: Indices, positions: int) -> Coins:
     """One coin for the whole batch."""
     return jnp.broadcast_to(jax.random.uniform(key), (index_B.shape[0], positions))
 
@@ -72,17 +80,17 @@ GRANULARITIES = {
 }
 
 
-def argmax_feed(logits_BV, keys_B):
+def argmax_feed(logits_BV: Logits, keys_B: Keys) -> Tokens:
     """The likeliest token."""
     return jnp.argmax(logits_BV, axis=-1)
 
 
-def sample_feed(logits_BV, keys_B):
+def sample_feed(logits_BV: Logits, keys_B: Keys) -> Tokens:
     """A draw from the model's distribution."""
     return jax.vmap(jax.random.categorical)(keys_B, logits_BV)
 
 
-def uniform_feed(logits_BV, keys_B):
+def uniform_feed(logits_BV: Logits, keys_B: Keys) -> Tokens:
     """Any word, whatever the model says: noise as the control of scheduled sampling."""
     first, size = len(SPECIALS), logits_BV.shape[-1]
     return jax.vmap(lambda key: jax.random.randint(key, (), first, size))(keys_B)
@@ -106,7 +114,9 @@ def shift_right(target_BT: Int[Array, "B T"]) -> Int[Array, "B T"]:
     return jnp.concatenate([start_B1, target_BT[:, :-1]], axis=1)
 
 
-def coin_counts(unrolled: Unrolled, target_BT: Int[Array, "B T"]):
+def coin_counts(
+    unrolled: Unrolled, target_BT: Int[Array, "B T"]
+) -> tuple[Int[Array, ""], Int[Array, ""]]:
     """(gold tokens fed, coins thrown), over the real positions after the first."""
     thrown_BT = (target_BT != PAD).at[:, 0].set(False)
     return jnp.sum(unrolled.gold_BT & thrown_BT), jnp.sum(thrown_BT)
