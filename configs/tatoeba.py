@@ -23,22 +23,24 @@ def get_config():
         side.lowercase = True
         side.min_frequency = 2
         side.max_length = 20
-    config.data.train_size = 60_000
+    config.data.train_size = 40_000
     config.data.valid_size = 1000
     config.data.test_size = 2000
 
+    config.data.batch_size = 128
+
     config.model.embedding = 128
-    config.model.encoder.width = 128  # two directions: M = 256 = H, so that dot is defined
-    config.model.decoder.width = 256
-    config.model.attention.width = 256
+    config.model.encoder.width = 64  # two directions: M = 128 = H, so that dot is defined
+    config.model.decoder.width = 128
+    config.model.attention.width = 128
     config.model.dropout.input = 0.2
     config.model.dropout.output = 0.2
 
     config.train.epochs = 4.0
     config.train.schedule = "linear"
-    config.train.learning_rate = 2e-3
-    config.train.log_every = 100
-    config.train.eval_every = 1000
+    config.train.learning_rate = 4e-3
+    config.train.log_every = 50
+    config.train.eval_every = 400
 
     config.evaluation.show = ("je suis étudiant .", "il fait froid aujourd'hui .")
 

@@ -88,7 +88,7 @@ def test_training_again_does_nothing_and_another_config_is_refused(run):
     assert seq2seq_jax.train(run.config, run.workdir).step == run.step
     assert (run.workdir / "metrics.jsonl").read_bytes() == before
     other = configs.load("configs/default.py", {**LEARNS, "train.steps": 225})
-    with pytest.raises(InputError, match=r"train\.steps was 200, now 225"):
+    with pytest.raises(InputError, match=r"train\.steps was 200 and is now 225"):
         seq2seq_jax.train(other, run.workdir)
 
 
