@@ -25,7 +25,6 @@ def get_config():
         side.max_length = 20
     config.data.train_size = 40_000
     config.data.valid_size = 1000
-    config.data.test_size = 2000
 
     config.data.batch_size = 128
 
