@@ -21,13 +21,19 @@ def get_config():
     config.model.encoder.width = 64  # two directions: M = 128 = H, so that dot is defined
     config.model.decoder.width = 128
 
-    config.train.epochs = 6.0
+    config.data.buckets = 2  # two steps to compile are worth more here than less padding
 
-    config.evaluation.max_examples = 500
+    config.train.steps = 900
+    config.train.epochs = 0.0
+    config.train.learning_rate = 4e-3
+    config.train.schedule = "cosine"
+    config.train.eval_every = 150
+
+    config.evaluation.max_examples = 256
     config.evaluation.show = (
         "je suis étudiant",
         "les petites filles ne mangent pas",
-        "le professeur est grand et la voiture rouge est rapide",
+        "le professeur est grand et la voiture rouge est ancienne",
     )
 
     config.sweep.seeds = 2
