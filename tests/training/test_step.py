@@ -24,6 +24,7 @@ from tests.small import (
 
 KEY = rng.named(jax.random.key(0), "training")
 BATCH = small_batch(sources=(5, 3, 1, 4), targets=(4, 2, 5, 1))
+ADAM = optax.chain(optax.scale_by_adam(), optax.scale(-1.0))
 SGD = optax.scale(-1.0)  # updates are minus the gradient: parameters show it
 RATE = 0.5
 
@@ -155,17 +156,14 @@ def test_the_fast_path_gives_the_numbers_of_ratio_1():
 
 def test_moving_average():
     """ema' = d ema + (1 - d) params', from the initial parameters on (Polyak & Juditsky 1992)."""
-    decay, build = 0.9, {"train": (("ema_decay", 0.9),)}
-    state = start(ema_decay=decay)
+    decay, build = 0.9, {"optimizer": ADAM, "train": (("ema_decay", 0.9),)}
+    state = start(ADAM, ema_decay=decay)
     want = flat(state.params)
     for _ in range(3):
         state = update(state, **build)
         want = {k: decay * want[k] + (1 - decay) * v for k, v in flat(state.params).items()}
     assert_same(flat(state.ema), want)
     assert any((flat(state.ema)[k] != v).any() for k, v in flat(state.params).items())
-
-
-ADAM = optax.chain(optax.scale_by_adam(), optax.scale(-1.0))
 
 
 @pytest.mark.parametrize("broken", ["loss", "gradient"])
@@ -224,15 +222,15 @@ def test_dropout_rates_are_followed_and_noise_is_new_at_each_step():
 
 
 def test_a_donated_state_gives_the_same_numbers():
-    step = make_train_step(config(ema_decay=0.5), small_model()[0], ADAM)
+    step = make_train_step(config(ema_decay=0.9), small_model()[0], ADAM)
     donated = jax.jit(step, static_argnames="forced", donate_argnums=0)
     batch = jax.tree.map(jnp.asarray, BATCH)
-    kept = start(ADAM, ema_decay=0.5)
+    kept = start(ADAM, ema_decay=0.9)
     # Straight from init_state, whose leaves must not share a buffer; its parameters are not kept.
     own_params = jax.tree.map(jnp.copy, small_model()[1])
-    state = init_state(own_params, ADAM, 0.5)
+    state = init_state(own_params, ADAM, 0.9)
     for _ in range(2):
-        kept = update(kept, optimizer=ADAM, train=(("ema_decay", 0.5),))
+        kept = update(kept, optimizer=ADAM, train=(("ema_decay", 0.9),))
         state = donated(state, batch, hyper(), KEY, forced=True)
     assert all(leaf.is_deleted() for leaf in jax.tree.leaves(own_params))
     jax.tree.map(functools.partial(np.testing.assert_allclose, rtol=1e-6, atol=1e-7), state, kept)
@@ -257,6 +255,8 @@ def learn(order):
     values = small_config(
         **{
             "embedding": 16,
+            "encoder.cell": "gru",
+            "decoder.cell": "gru",
             "encoder.width": 8,
             "decoder.width": 32,
             "decoder.initial_state": "zero",  # the source comes through attention alone

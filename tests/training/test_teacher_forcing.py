@@ -175,22 +175,20 @@ class TestCoins:
 @pytest.mark.parametrize("granularity", GRANULARITIES)
 def test_unroll_follows_the_granularity(granularity):
     """Coins reach the decoder as thrown; the first step has none."""
-    many = jax.tree.map(lambda x: np.repeat(x, 8, axis=0), BATCH)
-    many = many._replace(index_B=np.arange(32, dtype=np.int32))
-    gold_BT = np.array(run(0.5, many, granularity)[0].gold_BT)[:, 1:]
-    across_batch, over_time = (gold_BT == gold_BT[:1]).all(), (gold_BT == gold_BT[:, :1]).all()
+    keys = jax.random.split(KEY, 10)
+    runs = [run(0.5, granularity=granularity, key=key)[0] for key in keys]
+    gold = np.array([unrolled.gold_BT[:, 1:] for unrolled in runs])
+    assert 0.2 < gold.mean() < 0.8
+    across_batch, over_time = (gold == gold[:, :1]).all(), (gold == gold[:, :, :1]).all()
     assert across_batch == (granularity in ("step", "batch"))
     assert over_time == (granularity in ("sequence", "batch"))
 
 
-@pytest.mark.parametrize(
-    ("granularity", "feed"),
-    [*((name, "sample") for name in GRANULARITIES), *(("token", name) for name in FEEDS)],
-)
-def test_what_an_example_is_fed_depends_on_nothing_around_it(granularity, feed):
-    unrolled, _ = run(0.5, granularity=granularity, feed=feed)
+@pytest.mark.parametrize("feed", FEEDS)
+def test_what_an_example_is_fed_depends_on_nothing_around_it(feed):
+    unrolled, _ = run(0.5, feed=feed)
     order = [2, 3, 0]
-    other, _ = run(0.5, pad(take(BATCH, order), 1, 2, 2), granularity=granularity, feed=feed)
+    other, _ = run(0.5, pad(take(BATCH, order), 1, 2, 2), feed=feed)
     real_BT = BATCH.target_BT[order] != 0
     want_BT = np.array(unrolled.fed_BT)[order]
     np.testing.assert_array_equal(np.array(other.fed_BT)[:3, :5][real_BT], want_BT[real_BT])
@@ -259,8 +257,7 @@ class TestFeeds:
         assert len(np.unique(drawn)) == 5
 
 
-@pytest.mark.parametrize("feed", ["argmax", "sample"])
-def test_no_gradient_flows_through_the_choice(feed):
+def test_no_gradient_flows_through_the_choice(feed="sample"):
     """The gradient is that of a decoder which is fed the same tokens as constants."""
     graphdef, params = small_model()
     batch = jax.tree.map(jnp.asarray, BATCH)
