@@ -41,17 +41,22 @@ class Linear(nnx.Module):
 
 
 class Embedding(nnx.Module):
-    """A table of V vectors, N(0, 1/E), that can also score: logits = x table^T (tied)."""
+    """A table of V vectors, N(0, 1), that can also score tokens (tied embeddings).
+
+    logits = x table^T / sqrt(E), which has the scale of an untied layer (Press & Wolf 2017; the
+    factor is that of Vaswani et al. 2017, section 3.4, on the other side). Unit variance matters:
+    with entries of size 1/sqrt(E) a decoder hardly sees its input in the first hundreds of updates.
+    """
 
     def __init__(self, size: int, width: int, *, key: Key[Array, ""], dtype: str):
-        self.table = nnx.Param(jax.random.normal(named(key, "table"), (size, width)) * width**-0.5)
+        self.table = nnx.Param(jax.random.normal(named(key, "table"), (size, width)))
         self.dtype = dtype
 
     def __call__(self, ids: Int[Array, "*N"]) -> Float[Array, "*N E"]:
         return self.table[...][ids]
 
     def attend(self, x: Float[Array, "*N E"]) -> Float[Array, "*N V"]:
-        return product(x, self.table[...].T, self.dtype)
+        return product(x, self.table[...].T, self.dtype) * x.shape[-1] ** -0.5
 
 
 class Dropout(NamedTuple):
