@@ -23,16 +23,16 @@ def get_config():
 
     config.data.buckets = 2  # two steps to compile are worth more here than less padding
 
-    config.train.steps = 900
+    config.train.steps = 1000
     config.train.epochs = 0.0
     config.train.learning_rate = 4e-3
     config.train.schedule = "cosine"
-    config.train.eval_every = 150
+    config.train.eval_every = 200
 
     config.evaluation.max_examples = 256
     config.evaluation.show = (
         "je suis étudiant",
-        "les petites filles ne mangent pas",
+        "les petites filles ne mangent pas le pain",
         "le professeur est grand et la voiture rouge est ancienne",
     )
 

@@ -26,21 +26,21 @@ def test_linear_is_an_affine_map_and_may_have_no_bias():
     assert Linear(3, 2, key=KEY, dtype="float32", bias=False).bias is None
 
 
-def test_a_tied_embedding_scores_by_inner_products_with_its_rows():
+def test_a_tied_embedding_scores_by_scaled_inner_products_with_its_rows():
     embedding = Embedding(7, 4, key=KEY, dtype="float32")
     table = np.array(embedding.table[...])
     np.testing.assert_array_equal(embedding(jnp.array([[2, 6]])), table[[[2, 6]]])
     x = jnp.arange(4.0)
-    np.testing.assert_allclose(embedding.attend(x), table @ x, **ROUNDING)
+    np.testing.assert_allclose(embedding.attend(x), table @ x / np.sqrt(4), **ROUNDING)
 
 
 def test_initial_scales():
-    """Glorot: variance 2 / (in + out); embedding: 1 / E; each within five standard errors."""
+    """Glorot: variance 2 / (in + out); embedding: 1; each within five standard errors."""
     kernel = np.array(Linear(200, 300, key=KEY, dtype="float32").kernel[...])
     assert abs(kernel).max() <= np.sqrt(6 / 500)
     np.testing.assert_allclose(kernel.var(), 2 / 500, rtol=5 * np.sqrt(0.8 / kernel.size))
     table = np.array(Embedding(500, 50, key=KEY, dtype="float32").table[...])
-    np.testing.assert_allclose(table.var(), 1 / 50, rtol=5 * np.sqrt(2 / table.size))
+    np.testing.assert_allclose(table.var(), 1, rtol=5 * np.sqrt(2 / table.size))
 
 
 def test_dropout_of_rate_0_changes_nothing():
