@@ -15,9 +15,14 @@ from seq2seq_jax.rng import named
 
 
 class DecoderState(NamedTuple):
-    """Everything that one step hands to the next."""
+    """Everything that one step hands to the next.
+
+    `top_BH` is the output of the top layer, after residual and dropout: the query that the order
+    `bahdanau` compares at the next step is the one that `luong` compared at this one.
+    """
 
     carries: tuple[Carry, ...]
+    top_BH: Float[Array, "B H"]
     attentional_BH: Float[Array, "B H"]
     attention: AttentionState
 
@@ -103,11 +108,10 @@ class RecurrentDecoder(nnx.Module):
         self.combine = Linear(
             context + width, width, key=named(key, "combine"), dtype=dtype, bias=False
         )
-        self.tied = config.tied_embeddings != "none"
         self.output = (
-            None
-            if self.tied
-            else Linear(width, vocabulary, key=named(key, "output"), dtype=dtype, bias=False)
+            Linear(width, vocabulary, key=named(key, "output"), dtype=dtype, bias=False)
+            if config.tied_embeddings == "none"
+            else None  # the embedding scores
         )
         self.output_bias = nnx.Param(jnp.zeros(vocabulary))
         self.width = width
@@ -115,8 +119,10 @@ class RecurrentDecoder(nnx.Module):
     def start(self, memory: Memory) -> tuple[DecoderState, Source]:
         """The state before the first token, and what every step looks at."""
         batch, positions = memory.valid_BS.shape
+        carries = self.initial_state(self.cells, memory)
         state = DecoderState(
-            self.initial_state(self.cells, memory),
+            carries,
+            carries[-1][0],
             jnp.zeros((batch, self.width)),
             AttentionState(jnp.zeros((batch, positions)), jnp.int32(0)),
         )
@@ -138,7 +144,7 @@ class RecurrentDecoder(nnx.Module):
         if self.input_feeding:
             x = jnp.concatenate([x, state.attentional_BH], axis=-1)
         if self.attend_first:
-            context_BM, alignment_BS = self.attention(state.carries[-1][0], source, state.attention)
+            context_BM, alignment_BS = self.attention(state.top_BH, source, state.attention)
             x = jnp.concatenate([x, context_BM], axis=-1)
         carries = []
         for layer, cell in enumerate(self.cells):
@@ -154,7 +160,7 @@ class RecurrentDecoder(nnx.Module):
         readout_BH = attentional_BH
         if dropout is not None:
             readout_BH = drop(readout_BH, dropout.output, dropout.at("decoder/readout").key)
-        return DecoderState(tuple(carries), attentional_BH, attention), readout_BH
+        return DecoderState(tuple(carries), x, attentional_BH, attention), readout_BH
 
     def logits(self, readout: Float[Array, "*N H"]) -> Float[Array, "*N V"]:
         """Unnormalised log probabilities of the next token."""

@@ -167,27 +167,33 @@ def test_layers_compose(order, residual):
         }
     )
     decoder = nnx.merge(graphdef, params).decoder
-    state, source = decoder.start(memory())
-    token_B = jnp.array([4, 8])
-    new, readout_BH = decoder.step(state, token_B, source)
+    start, source = decoder.start(memory())
+    tokens_TB = jnp.array([[4, 8], [5, 5]])
+    states, readouts = [start], []
+    for token_B in tokens_TB:
+        state, readout_BH = decoder.step(states[-1], token_B, source)
+        states.append(state)
+        readouts.append(readout_BH)
     p = nested(flat(params))["decoder"]
     for row, length in enumerate(LENGTHS):
         memory_SM = np.float64(MEMORY[row, :length])
-        carries = [[np.float64(entry[row]) for entry in carry] for carry in state.carries]
-        x = p["embedding"]["table"][int(token_B[row])]
-        if order == "bahdanau":
-            p_score = p["attention"]["score"]
-            context, _ = reference.attend("general", carries[-1][0], memory_SM, p_score)
-            x = np.concatenate([x, context])
-        for layer in range(3):
-            carries[layer] = reference.lstm(carries[layer], x, p["cells"][str(layer)])
-            x = carries[layer][0] + (x if residual and layer else 0)
-            np.testing.assert_allclose(new.carries[layer][0][row], carries[layer][0], **ROUNDING)
-            np.testing.assert_allclose(new.carries[layer][1][row], carries[layer][1], **ROUNDING)
-        if order == "luong":
-            context, _ = reference.attend("general", x, memory_SM, p["attention"]["score"])
-        want = np.tanh(np.concatenate([context, x]) @ p["combine"]["kernel"])
-        np.testing.assert_allclose(readout_BH[row], want, **ROUNDING)
+        carries = [[np.float64(entry[row]) for entry in carry] for carry in start.carries]
+        x = carries[-1][0]
+        for token_B, new, readout_BH in zip(tokens_TB, states[1:], readouts, strict=True):
+            # Both orders compare the top layer's output: of the step before, or of this one.
+            query, x = x, p["embedding"]["table"][int(token_B[row])]
+            if order == "bahdanau":
+                context, _ = reference.attend("general", query, memory_SM, p["attention"]["score"])
+                x = np.concatenate([x, context])
+            for layer in range(3):
+                carries[layer] = reference.lstm(carries[layer], x, p["cells"][str(layer)])
+                x = carries[layer][0] + (x if residual and layer else 0)
+                for got, want in zip(new.carries[layer], carries[layer], strict=True):
+                    np.testing.assert_allclose(got[row], want, **ROUNDING)
+            if order == "luong":
+                context, _ = reference.attend("general", x, memory_SM, p["attention"]["score"])
+            want = np.tanh(np.concatenate([context, x]) @ p["combine"]["kernel"])
+            np.testing.assert_allclose(readout_BH[row], want, **ROUNDING)
 
 
 def test_without_attention_the_order_makes_no_difference():
