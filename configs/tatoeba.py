@@ -35,7 +35,7 @@ def get_config():
     config.model.dropout.input = 0.2
     config.model.dropout.output = 0.2
 
-    config.train.epochs = 4.0
+    config.train.epochs = 3.0
     config.train.schedule = "linear"
     config.train.learning_rate = 4e-3
     config.train.log_every = 50
