@@ -23,7 +23,7 @@ def get_config():
         side.lowercase = True
         side.min_frequency = 2
         side.max_length = 20
-    config.data.train_size = 40_000
+    config.data.train_size = 30_000
     config.data.valid_size = 1000
 
     config.data.batch_size = 128
@@ -39,7 +39,7 @@ def get_config():
     config.train.schedule = "linear"
     config.train.learning_rate = 4e-3
     config.train.log_every = 50
-    config.train.eval_every = 400
+    config.train.eval_every = 250
 
     config.evaluation.show = ("je suis étudiant .", "il fait froid aujourd'hui .")
 
