@@ -23,20 +23,18 @@ def get_config():
         side.tokens = "word"
         side.lowercase = True
         side.min_frequency = 2
-    config.data.batch_size = 128
 
     config.model.embedding = 128
     config.model.encoder.width = 128
     config.model.decoder.width = 256
     config.model.attention.width = 256
-    config.model.dropout.input = 0.3
-    config.model.dropout.output = 0.3
+    config.model.dropout.input = 0.2
 
-    config.train.epochs = 5.0
+    config.train.epochs = 3.0
     config.train.schedule = "linear"
-    config.train.learning_rate = 2e-3
+    config.train.learning_rate = 4e-3
     config.train.log_every = 50
-    config.train.eval_every = 250
+    config.train.eval_every = 500
 
     config.evaluation.show = ("ein mann schläft in einem grünen raum auf einem sofa .",)
 
