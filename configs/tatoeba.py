@@ -32,8 +32,7 @@ def get_config():
     config.model.encoder.width = 64  # two directions: M = 128 = H, so that dot is defined
     config.model.decoder.width = 128
     config.model.attention.width = 128
-    config.model.dropout.input = 0.2
-    config.model.dropout.output = 0.2
+    config.model.dropout.input = 0.1
 
     config.train.epochs = 3.0
     config.train.schedule = "linear"
