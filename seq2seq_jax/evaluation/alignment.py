@@ -1,45 +1,105 @@
-"""How well soft alignments agree with gold links: the alignment error rate.
+"""How well soft alignments agree with gold links: error rate and distance.
 
-A link is (source word, target word), counted from 0, without start or end tokens.
+A link is (source word, target word), counted from 0, without start or end tokens; word and position
+are the same here. Arrays of links end in G, one entry a gold link.
 """
 
 from collections.abc import Iterable, Sequence
+from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int
 
 from seq2seq_jax.types import InputError
 
+Links = Iterable[Sequence[int]]
+
+
+class GoldSums(NamedTuple):
+    """Sums over sentences with known links, one a head; the first is that of the mean over heads.
+
+    `gold` counts gold links; `distance_N` sums |s - s_gold| under the weights, in words.
+    """
+
+    matches_N: Int[np.ndarray, " N"]
+    proposed_N: Int[np.ndarray, " N"]
+    gold: int
+    distance_N: Float[np.ndarray, " N"]
+
+
+def gold_sums(
+    alignment_BTNS: Float[np.ndarray, "B T heads S"],
+    source_words_B: Int[np.ndarray, " B"],
+    target_words_B: Int[np.ndarray, " B"],
+    gold: Sequence[Links],
+) -> GoldSums:
+    """Compares each head, and the mean over heads, with the gold links of each row.
+
+    Raises InputError where the array is too small for the words.
+    """
+    mean_BT1S = alignment_BTNS.mean(axis=2, keepdims=True)
+    single = alignment_BTNS.shape[2] == 1
+    alignment_BTNS = np.concatenate([mean_BT1S, *([] if single else [alignment_BTNS])], axis=2)
+    # A link that is listed twice is one link.
+    links = [(row, s, t) for row, links in enumerate(gold) for s, t in {tuple(x) for x in links}]
+    row_G, source_G, target_G = np.array(links, np.int64).reshape(-1, 3).T
+    link_BTN = hard_links(alignment_BTNS, source_words_B, target_words_B)
+    return GoldSums(
+        matches_N=(link_BTN[row_G, target_G] == source_G[:, None]).sum(axis=0),
+        proposed_N=(link_BTN >= 0).sum(axis=(0, 1)),
+        gold=len(links),
+        distance_N=_distances(alignment_BTNS[row_G, target_G], source_G),
+    )
+
 
 def hard_links(
-    alignment_TS: Float[np.ndarray, "T S"], source_words: int, target_words: int
-) -> set[tuple[int, int]]:
-    """Links each target word with the source word of its greatest weight.
+    alignment_BTNS: Float[np.ndarray, "B T N S"],
+    source_words_B: Int[np.ndarray, " B"],
+    target_words_B: Int[np.ndarray, " B"],
+) -> Int[np.ndarray, "B T N"]:
+    """The source word of the greatest weight for each target word, -1 where there is no link.
 
-    Rows past `target_words` (the end token's) are left out. A word whose greatest weight lies past
-    `source_words` (on the source's end token), or that has no weight at all, has no link. Of equal
+    Rows past the target's words (the end token's) are left out. A word whose greatest weight lies
+    past the source's words (on its end token), or that has no weight at all, has no link. Of equal
     weights the first counts. Raises InputError where the array is too small for the words.
     """
-    rows, columns = alignment_TS.shape
-    if target_words > rows or source_words > columns:
+    _, rows, _, columns = alignment_BTNS.shape
+    if (target_words_B > rows).any() or (source_words_B > columns).any():
         raise InputError(
             f"an alignment of {rows} target x {columns} source positions cannot hold "
-            f"{target_words} target x {source_words} source words"
+            f"{target_words_B.max()} target x {source_words_B.max()} source words"
         )
-    if columns == 0:
-        return set()
-    weights_TS = alignment_TS[:target_words]
-    best_T = weights_TS.argmax(axis=1)
-    linked_T = (best_T < source_words) & (weights_TS.max(axis=1) > 0)
-    return {(int(best_T[t]), int(t)) for t in np.flatnonzero(linked_T)}
+    best_BTN = alignment_BTNS.argmax(axis=3)
+    linked_BTN = best_BTN < source_words_B[:, None, None]
+    linked_BTN &= alignment_BTNS.max(axis=3) > 0
+    linked_BTN &= (np.arange(rows) < target_words_B[:, None])[:, :, None]
+    return np.where(linked_BTN, best_BTN, -1)
 
 
-def aer_counts(
-    links: Iterable[Sequence[int]], gold: Iterable[Sequence[int]]
-) -> tuple[int, int, int]:
-    """(matches, proposed, gold): the sums over sentences that `alignment_error_rate` divides."""
-    links, gold = {(s, t) for s, t in links}, {(s, t) for s, t in gold}
-    return len(links & gold), len(links), len(gold)
+def _distances(
+    alignment_GNS: Float[np.ndarray, "G N S"], source_G: Int[np.ndarray, " G"]
+) -> Float[np.ndarray, " N"]:
+    away_GS = np.abs(np.arange(alignment_GNS.shape[2]) - source_G[:, None])
+    return (alignment_GNS * away_GS[:, None]).sum(axis=(0, 2), dtype=np.float64)
+
+
+def gold_metrics(sums: Sequence[GoldSums]) -> dict[str, float]:
+    """`aer` and `gold_distance` of a corpus, of the mean over heads and, with several, of each.
+
+    gold_distance = mean over gold links (s', t) of sum over s of a_t(s) |s - s'|, in words. Raises
+    InputError where there is no link at all.
+    """
+    matches_N, proposed_N, gold, distance_N = (
+        np.sum(part, axis=0) for part in zip(*sums, strict=True)
+    )
+    rates = [
+        alignment_error_rate(int(m), int(p), int(gold))
+        for m, p in zip(matches_N, proposed_N, strict=True)
+    ]
+    distances = (distance_N / gold).tolist() if gold else []
+    return by_head("aer", rates[0], rates[1:]) | (
+        by_head("gold_distance", distances[0], distances[1:]) if distances else {}
+    )
 
 
 def alignment_error_rate(matches: int, proposed: int, gold: int) -> float:
@@ -51,3 +111,9 @@ def alignment_error_rate(matches: int, proposed: int, gold: int) -> float:
     if proposed + gold == 0:
         raise InputError("no alignment error rate without links: none proposed, none in the gold")
     return 1.0 - 2.0 * matches / (proposed + gold)
+
+
+def by_head(name: str, overall: float, heads: Sequence[float]) -> dict[str, float]:
+    """{name: overall, name/head0: ...}; a single head is the whole and has no line of its own."""
+    several = heads if len(heads) > 1 else []
+    return {name: overall} | {f"{name}/head{n}": value for n, value in enumerate(several)}

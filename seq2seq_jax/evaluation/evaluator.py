@@ -1,9 +1,9 @@
 """Scores of one set of parameters on one split.
 
-Modes: `forced` feeds the reference and gives loss, perplexity, token accuracy and the alignment
-error rate; `free` feeds the model's own likeliest tokens and scores the reference, position by
-position, which shows the exposure gap; `greedy` translates and compares texts. Only `forced` feeds
-gold.
+Modes: `forced` feeds the reference and gives loss, perplexity, token accuracy and how the model
+attends: diagnostics of the alignment, and its agreement with gold links where these are known;
+`free` feeds the model's own likeliest tokens and scores the reference, position by position, which
+shows the exposure gap; `greedy` translates and compares texts. Only `forced` feeds gold.
 """
 
 from collections.abc import Sequence
@@ -18,11 +18,12 @@ from flax import nnx
 from seq2seq_jax.data import Data, Encoded
 from seq2seq_jax.data.batching import Batches, choose_buckets, lengths
 from seq2seq_jax.decoding.translate import Translation, Translator
-from seq2seq_jax.evaluation.alignment import aer_counts, alignment_error_rate, hard_links
+from seq2seq_jax.evaluation.alignment import GoldSums, gold_metrics, gold_sums
+from seq2seq_jax.evaluation.diagnostics import alignment_sums, diagnostics
 from seq2seq_jax.evaluation.metrics import corpus_scores
 from seq2seq_jax.training.losses import cross_entropy
 from seq2seq_jax.training.teacher_forcing import unroll, unroll_forced
-from seq2seq_jax.types import Batch, InputError
+from seq2seq_jax.types import PAD, Batch, InputError, Pair
 
 MODES = ("forced", "free", "greedy")
 
@@ -44,7 +45,7 @@ class Evaluator:
         self.data = data
         self.shapes = tuple(shapes)
         self.batch_size = config.evaluation.batch_size
-        self.aligns = config.model.attention.score != "none"
+        self.aligns = aligns = config.model.attention.score != "none"
         self.translator = Translator(graphdef, data.source, data.target, config.evaluation)
 
         @partial(jax.jit, static_argnames="forced")
@@ -63,8 +64,12 @@ class Evaluator:
                     jax.random.key(0),  # argmax draws nothing
                     batch.index_B,
                 )
-            sums = cross_entropy(model.decoder.logits(unrolled.readout_BTH), batch.target_BT)
-            return sums, unrolled.alignment_BTS
+            tokens = cross_entropy(model.decoder.logits(unrolled.readout_BTH), batch.target_BT)
+            if not (forced and aligns):
+                return (tokens, None), None
+            valid_BS = batch.source_BS != PAD
+            attended = alignment_sums(unrolled.alignment_BTNS, valid_BS, batch.target_BT)
+            return (tokens, attended), unrolled.alignment_BTNS
 
         self._score = score
 
@@ -93,25 +98,24 @@ class Evaluator:
     def _sums(self, params, encoded: Encoded, pairs, *, forced: bool) -> dict[str, float]:
         shapes = self._shapes(lengths(encoded.source, encoded.target))
         batches = Batches(encoded.source, encoded.target, shapes, self.batch_size)
-        totals = np.zeros(4)
-        links = np.zeros(3, np.int64)
+        sums, compared = [], []
         gold = self.aligns and forced and any(pair.alignment for pair in pairs)
         for i in range(len(batches)):
             batch = batches[i]
-            sums, alignment_BTS = self._score(params, batch, forced=forced)
-            totals += np.array(jax.device_get(tuple(sums)), np.float64)
+            parts, alignment_BTNS = self._score(params, batch, forced=forced)
+            sums.append(jax.tree.map(np.float64, jax.device_get(parts)))
             if gold:
-                alignment_BTS = np.asarray(alignment_BTS)
-                for row, index in enumerate(batch.index_B):
-                    if index >= 0 and pairs[index].alignment is not None:
-                        words = len(encoded.source[index]) - 1, len(encoded.target[index]) - 1
-                        found = hard_links(alignment_BTS[row], *words)
-                        links += aer_counts(found, pairs[index].alignment)
-        _, loss, correct, _ = totals / totals[3]
-        metrics = {"loss": loss, "perplexity": _perplexity(loss), "token_accuracy": correct}
+                found = _compare(np.asarray(alignment_BTNS), batch.index_B, encoded, pairs)
+                compared.append(found)
+        tokens, attended = jax.tree.map(lambda *parts: np.sum(parts, axis=0), *sums)
+        loss = float(tokens.loss / tokens.tokens)
+        metrics = {"loss": loss, "perplexity": _perplexity(loss)}
+        metrics["token_accuracy"] = float(tokens.correct / tokens.tokens)
+        if attended is not None:
+            metrics |= diagnostics(attended)
         if gold:
-            metrics["aer"] = alignment_error_rate(*(int(count) for count in links))
-        return {name: float(value) for name, value in metrics.items()}
+            metrics |= gold_metrics(compared)
+        return metrics
 
     def _shapes(self, lengths_N2) -> tuple:
         """The shapes of training, and one more where an example is longer than all of them."""
@@ -119,6 +123,21 @@ class Evaluator:
         if not outside_N.any():
             return self.shapes
         return (*self.shapes, *choose_buckets(lengths_N2[outside_N], 1))
+
+
+def _compare(
+    alignment_BTNS: np.ndarray, index_B: np.ndarray, encoded: Encoded, pairs: Sequence[Pair]
+) -> GoldSums:
+    """The rows of a batch whose gold links are known."""
+    rows = [i for i in np.flatnonzero(index_B >= 0) if pairs[index_B[i]].alignment is not None]
+    index_B = index_B[rows]
+    # A row ends in the end token, which is no word.
+    source_words_B, target_words_B = (
+        np.array([len(side[i]) - 1 for i in index_B], np.int64)
+        for side in (encoded.source, encoded.target)
+    )
+    gold = [pairs[i].alignment for i in index_B]
+    return gold_sums(alignment_BTNS[rows], source_words_B, target_words_B, gold)
 
 
 def _perplexity(loss: float) -> float:
