@@ -68,13 +68,25 @@ def get_config() -> ml_collections.ConfigDict:
     model.decoder.layers = 1
     model.decoder.residual = False  # from the second layer on
     model.decoder.initial_state = "bridge"  # zero | last | bridge (tanh of a linear map)
-    model.decoder.order = "luong"  # luong: update, then attend | bahdanau: attend, then update
+    model.decoder.order = "luong"  # luong: update, attend | bahdanau: attend, update | gnmt
+    model.decoder.context_gate = "none"  # none | source | target | both: what it weighs
     model.decoder.input_feeding = False  # join the previous attentional state to the input
     model.attention = ml_collections.ConfigDict()
-    model.attention.score = "general"  # none | dot | scaled_dot | general | concat
-    model.attention.width = 128  # A: score space of concat
+    model.attention.score = "general"  # none | a name of models/attention/scores.py
+    model.attention.width = 128  # A: score space of concat; hidden units of local_p
+    model.attention.heads = 1  # N; more than one project query, memory and context
+    model.attention.window = "global"  # global | local_m | local_p | monotonic | chunkwise
+    model.attention.normalizer = "softmax"  # a name of models/attention/normalizers.py
+    model.attention.memory_term = "none"  # none | location | coverage: added to the keys
+    model.attention.temperature = 1.0  # divides the scores
     model.attention.fixed_context = "initial"  # score none: initial (state only) | every_input
-    model.attention.normalizer = "softmax"
+    model.attention.scale = "learned"  # fixed | learned: of scaled_dot and cosine
+    model.attention.max_positions = 64  # score location: source positions told apart
+    model.attention.window_width = 10  # D: local windows reach from -D to D; local_p: sigma = D/2
+    model.attention.chunk_width = 4  # chunkwise: positions
+    model.attention.monotonic_offset = -1.0  # initial r of monotonic and chunkwise
+    model.attention.location_filters = 10  # memory term location: filters
+    model.attention.location_width = 5  # memory term location: source positions a filter sees
     model.forget_bias = 1.0  # lstm: initial bias of the forget gate
 
     train = config.train = ml_collections.ConfigDict()
@@ -94,6 +106,7 @@ def get_config() -> ml_collections.ConfigDict:
     train.weight_decay = 0.0  # decoupled, times the learning rate
     train.clip_norm = 1.0  # global gradient norm; 0 = no clipping
     train.label_smoothing = 0.0
+    train.coverage_loss = 0.0  # weight of See et al.'s (2017) coverage loss; 0 = none
     train.accumulation = 1  # micro-batches an update; divides the batch size
     train.ema_decay = 0.0  # exponential moving average of the parameters, evaluated; 0 = none
     train.log_every = 50  # updates

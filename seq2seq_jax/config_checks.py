@@ -11,8 +11,21 @@ from ml_collections import ConfigDict
 # the registries of the code.
 TASKS = ("french", "scan", "copy", "reverse", "sort", "addition")
 DATA = (*TASKS, "text", "tfds:NAME")
-SCORES = ("none", "dot", "scaled_dot", "general", "concat")
-NORMALIZERS = ("softmax",)
+SCORES = (
+    "none",
+    "dot",
+    "scaled_dot",
+    "cosine",
+    "general",
+    "biaffine",
+    "linear",
+    "concat",
+    "normed_concat",
+    "location",
+)
+NORMALIZERS = ("softmax", "sparsemax", "entmax15", "entmax", "sigmoid", "hard", "gumbel")
+WINDOWS = ("global", "local_m", "local_p", "monotonic", "chunkwise")
+MEMORY_TERMS = ("none", "location", "coverage")
 CELLS = ("elman", "gru", "lstm")
 
 _TOKENS = ("space", "word", "character", "unigram", "bpe")
@@ -41,10 +54,14 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "model.encoder.cell": CELLS,
     "model.decoder.cell": CELLS,
     "model.decoder.initial_state": ("zero", "last", "bridge"),
-    "model.decoder.order": ("luong", "bahdanau"),
+    "model.decoder.order": ("luong", "bahdanau", "gnmt"),
+    "model.decoder.context_gate": ("none", "source", "target", "both"),
     "model.attention.score": SCORES,
     "model.attention.fixed_context": ("initial", "every_input"),
     "model.attention.normalizer": NORMALIZERS,
+    "model.attention.window": WINDOWS,
+    "model.attention.memory_term": MEMORY_TERMS,
+    "model.attention.scale": ("fixed", "learned"),
     "train.optimizer": ("adam", "sgd", "adadelta"),
     "train.schedule": ("constant", "linear", "cosine", "inverse_sqrt", "halving", "plateau"),
     "train.best_metric": tuple(METRICS),
@@ -107,6 +124,14 @@ RANGES: dict[str, Range] = {
     "model.decoder.width": _FROM_1,
     "model.decoder.layers": _FROM_1,
     "model.attention.width": _FROM_1,
+    "model.attention.heads": _FROM_1,
+    "model.attention.temperature": _ABOVE_0,
+    "model.attention.max_positions": _FROM_1,
+    "model.attention.window_width": _FROM_1,
+    "model.attention.chunk_width": _FROM_1,
+    "model.attention.monotonic_offset": Range(-math.inf),
+    "model.attention.location_filters": _FROM_1,
+    "model.attention.location_width": _FROM_1,
     "model.forget_bias": Range(-math.inf),
     "train.steps": _FROM_0,
     "train.epochs": _FROM_0,
@@ -122,6 +147,7 @@ RANGES: dict[str, Range] = {
     "train.weight_decay": _FROM_0,
     "train.clip_norm": _FROM_0,
     "train.label_smoothing": _BELOW_1,
+    "train.coverage_loss": _FROM_0,
     "train.accumulation": _FROM_1,
     "train.ema_decay": _BELOW_1,
     "train.log_every": _FROM_1,
@@ -212,11 +238,7 @@ def _model_rules(config: ConfigDict) -> Iterator[str]:
         f"{', twice for two directions' if encoder.bidirectional else ''}),"
         f" model.decoder.width is {decoder.width}; make them equal"
     )
-    if attention.score in ("dot", "scaled_dot") and memory != decoder.width:
-        yield (
-            f"model.attention.score = {attention.score} multiplies the decoder's state with the"
-            f" memory directly: {widths}, or take general"
-        )
+    yield from _attention_rules(attention, decoder.width, memory, widths)
     if (
         attention.score == "none"
         and attention.fixed_context == "initial"
@@ -243,6 +265,38 @@ def _model_rules(config: ConfigDict) -> Iterator[str]:
         )
     if model.tied_embeddings == "all" and not config.data.joint_vocabulary:
         yield "model.tied_embeddings = all needs data.joint_vocabulary = True; or take output"
+
+
+def _attention_rules(attention: ConfigDict, query: int, memory: int, widths: str) -> Iterator[str]:
+    """Choices that do not go together; docs/attention.md lists them."""
+    score, where = attention.score, "model.attention"
+    if score in ("dot", "scaled_dot", "cosine", "linear") and memory != query:
+        yield (
+            f"{where}.score = {score} multiplies the decoder's state with the memory directly:"
+            f" {widths}, or take general"
+        )
+    if score == "none":
+        for key, neutral in (("window", "global"), ("normalizer", "softmax"), ("heads", 1)):
+            if attention[key] != neutral:
+                yield (
+                    f"{where}.{key} = {attention[key]} has no effect with {where}.score = none;"
+                    f" take {neutral}, or a score"
+                )
+    if score in ("none", "location") and attention.memory_term != "none":
+        yield (
+            f"{where}.memory_term = {attention.memory_term} is added to the keys of a score, and"
+            f" {score} has none; take memory_term = none, or another score"
+        )
+    if attention.window == "monotonic" and attention.normalizer != "softmax":
+        yield (
+            f"{where}.window = monotonic decides by a sigmoid of its own, so that normalizer ="
+            f" {attention.normalizer} would never be used; take softmax, or window = chunkwise"
+        )
+    for width, name in ((query, "model.decoder.width"), (memory, "the memory's width")):
+        if width % attention.heads:
+            yield (
+                f"{where}.heads = {attention.heads} does not divide {name}, {width}; take a divisor"
+            )
 
 
 def _train_rules(config: ConfigDict) -> Iterator[str]:

@@ -107,10 +107,10 @@ def take(batch, order):
     return Batch(*(x[np.array(order)] for x in batch))
 
 
-def forward(graphdef, params, batch, dropout=None):
+def forward(graphdef, params, batch, noise=None):
     """(memory, unrolled, logits) with gold fed at every step."""
     model = nnx.merge(graphdef, params)
-    memory = model.encoder(batch.source_BS, dropout)
+    memory = model.encoder(batch.source_BS, noise)
     state, source = model.decoder.start(memory)
-    unrolled = unroll_forced(model.decoder, state, source, batch.target_BT, dropout)
+    unrolled = unroll_forced(model.decoder, state, source, batch.target_BT, noise)
     return memory, unrolled, model.decoder.logits(unrolled.readout_BTH)

@@ -16,7 +16,7 @@ class Hypotheses(NamedTuple):
 
     token_BT: Int[Array, "B T"]
     score_B: Float[Array, " B"]
-    alignment_BTS: Float[Array, "B T S"]
+    alignment_BTNS: Float[Array, "B T N S"]
 
 
 class _Loop(NamedTuple):
@@ -40,23 +40,25 @@ def greedy(
     limit may exceed it. Rows that are all padding end at once. PAD and BOS are never chosen.
     """
     state, source = model.decoder.start(model.encoder(source_BS))
-    batch, width = source_BS.shape
+    batch = source_BS.shape[0]
     never_V = jnp.zeros(model.decoder.output_bias.shape[0]).at[jnp.array([PAD, BOS])].set(-jnp.inf)
 
     def goes_on(loop: _Loop):
         return ~jnp.all(loop.ended_B) & (loop.step < positions)
 
     def advance(loop: _Loop) -> _Loop:
-        state, readout_BH = model.decoder.step(loop.state, loop.last_B, source)
+        state, readout_BH = model.decoder.step(
+            loop.state, model.decoder.embedding(loop.last_B), source
+        )
         log_p_BV = jax.nn.log_softmax(model.decoder.logits(readout_BH))
         best_B = jnp.argmax(log_p_BV + never_V[None], axis=-1).astype(source_BS.dtype)
         token_B = jnp.where(loop.ended_B, PAD, best_B)
         gain_B = jnp.take_along_axis(log_p_BV, best_B[:, None], axis=-1)[:, 0]
-        weight_BS = jnp.where(loop.ended_B[:, None], 0.0, state.attention.alignment_BS)
+        weight_BNS = jnp.where(loop.ended_B[:, None, None], 0.0, state.attention.alignment_BNS)
         found = Hypotheses(
             loop.found.token_BT.at[:, loop.step].set(token_B),
             loop.found.score_B + jnp.where(loop.ended_B, 0.0, gain_B),
-            loop.found.alignment_BTS.at[:, loop.step].set(weight_BS),
+            loop.found.alignment_BTNS.at[:, loop.step].set(weight_BNS),
         )
         ended_B = loop.ended_B | (token_B == EOS) | (loop.step + 1 >= limit_B)
         return _Loop(loop.step + 1, state, best_B, ended_B, found)
@@ -69,7 +71,7 @@ def greedy(
         Hypotheses(
             jnp.full((batch, positions), PAD, source_BS.dtype),
             jnp.zeros(batch),
-            jnp.zeros((batch, positions, width)),
+            jnp.zeros((batch, positions, *state.attention.alignment_BNS.shape[1:])),
         ),
     )
     return jax.lax.while_loop(goes_on, advance, start).found

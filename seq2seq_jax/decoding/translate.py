@@ -18,8 +18,8 @@ WIDTH_STEP = 8  # source widths are rounded up to it, so that few shapes are com
 class Translation(NamedTuple):
     """A hypothesis. `score` sums the log probabilities of its tokens, the end token's included.
 
-    `alignment` is tokens x source tokens; both lists end in the end token, except a hypothesis
-    that ran into its length limit.
+    `alignment` is tokens x source tokens, the mean over heads; both lists end in the end token,
+    except a hypothesis that ran into its length limit.
     """
 
     text: str
@@ -73,9 +73,10 @@ class Translator:
                 source_BS[row, : len(sources[i])] = sources[i]
                 limit_B[row] = self.limit(len(sources[i]) - 1)
             found = jax.device_get(self._search(params, source_BS, limit_B, self.limit(width)))
+            alignment_BTS = found.alignment_BTNS.mean(axis=2)
             for row, i in enumerate(chunk):
                 results[i] = self._translation(
-                    sources[i], found.token_BT[row], found.score_B[row], found.alignment_BTS[row]
+                    sources[i], found.token_BT[row], found.score_B[row], alignment_BTS[row]
                 )
         return [results[i] for i in range(len(sources))]
 

@@ -2,14 +2,15 @@
 
 from typing import NamedTuple
 
+import jax
 import jax.numpy as jnp
 from flax import nnx
-from jaxtyping import Array, Float, Int, Key
+from jaxtyping import Array, Float, Key
 
 from seq2seq_jax.models.attention.mechanism import Attention, FixedContext, Source
 from seq2seq_jax.models.attention.scores import AttentionState
 from seq2seq_jax.models.encoders import Memory
-from seq2seq_jax.models.layers import Dropout, Embedding, Linear, add_bias, drop
+from seq2seq_jax.models.layers import Embedding, Linear, Noise, add_bias, product
 from seq2seq_jax.models.recurrent import Carry, make_cell
 from seq2seq_jax.rng import named
 
@@ -17,12 +18,12 @@ from seq2seq_jax.rng import named
 class DecoderState(NamedTuple):
     """Everything that one step hands to the next.
 
-    `top_BH` is the output of the top layer, after residual and dropout: the query that the order
-    `bahdanau` compares at the next step is the one that `luong` compared at this one.
+    `outputs` holds each layer's output, after residual and dropout: the query that the orders
+    `bahdanau` and `gnmt` compare at the next step is among them.
     """
 
     carries: tuple[Carry, ...]
-    top_BH: Float[Array, "B H"]
+    outputs: tuple[Float[Array, "B H"], ...]
     attentional_BH: Float[Array, "B H"]
     attention: AttentionState
 
@@ -63,16 +64,24 @@ class InitialState(nnx.Module):
 
 
 class RecurrentDecoder(nnx.Module):
-    """Luong's and Bahdanau's decoders, as one switch.
+    """Luong's, Bahdanau's and GNMT's decoders, as one switch.
 
     luong:     h_t = f(h_{t-1}, x_t),       c_t = attend(h_t)
     bahdanau:  c_t = attend(h_{t-1}),       h_t = f(h_{t-1}, [x_t; c_t])
-    both:      attentional_t = tanh(W_c [c_t; h_t]) (Luong et al. 2015, eq. 5),
+    gnmt:      c_t = attend(h^1_{t-1}),     h^l_t = f(h^l_{t-1}, [h^{l-1}_t; c_t]), h^0_t = x_t
+    all:       attentional_t = tanh(W_c [c_t; h_t]) (Luong et al. 2015, eq. 5),
                logits_t = W_s attentional_t (eq. 6)
 
-    x_t is the embedded token, joined to attentional_{t-1} with input feeding (Luong, 3.3). The
-    readout is the same in both orders, so the order is all that differs; Bahdanau's own maxout
-    readout is not used. A fixed context that is joined to every input is fed to the update.
+    h is the output of the top layer and h^1 that of the lowest: GNMT attends with the lowest layer
+    and hands the context to every layer (Wu et al. 2016, section 3 and figure 1), so that with one
+    layer it is bahdanau. x_t is the embedded token, joined to attentional_{t-1} with input feeding
+    (Luong, 3.3). The readout is the same in all orders, so the order is all that differs;
+    Bahdanau's own maxout readout is not used. A fixed context that is joined to every input is fed
+    to the update.
+
+    `context_gate` (Tu et al. 2017) weighs the two parts of the readout, W_c = [W_1; W_2]:
+    z = sigmoid(W_z [x_t; h_t; c_t] + b_z), and tanh(g_1 W_1 c_t + g_2 W_2 h_t) with (g_1, g_2) =
+    (z, 1) for source, (1, z) for target and (z, 1 - z) for both.
     """
 
     def __init__(
@@ -87,16 +96,17 @@ class RecurrentDecoder(nnx.Module):
                 config.attention, width, memory, key=named(key, "attention"), dtype=dtype
             )
         context = self.attention.context_width
-        self.attend_first = decoder.order == "bahdanau" or score == "none"
+        self.order = "bahdanau" if score == "none" else decoder.order
         self.input_feeding = decoder.input_feeding
         self.residual = decoder.residual
         self.same_over_time = config.dropout.same_over_time
+        self.temperature = config.attention.temperature
         self.embedding = embedding
-        inputs = config.embedding + self.attend_first * context + self.input_feeding * width
+        inputs = config.embedding + self.input_feeding * width
         self.cells = nnx.List(
             make_cell(
                 decoder.cell,
-                inputs if layer == 0 else width,
+                (inputs if layer == 0 else width) + self._fed(layer) * context,
                 width,
                 key=named(key, f"layer{layer}"),
                 dtype=dtype,
@@ -108,6 +118,12 @@ class RecurrentDecoder(nnx.Module):
         self.combine = Linear(
             context + width, width, key=named(key, "combine"), dtype=dtype, bias=False
         )
+        self.gated = decoder.context_gate
+        self.gate = (
+            Linear(inputs + width + context, width, key=named(key, "gate"), dtype=dtype)
+            if self.gated != "none"
+            else None
+        )
         self.output = (
             Linear(width, vocabulary, key=named(key, "output"), dtype=dtype, bias=False)
             if config.tied_embeddings == "none"
@@ -116,51 +132,87 @@ class RecurrentDecoder(nnx.Module):
         self.output_bias = nnx.Param(jnp.zeros(vocabulary))
         self.width = width
 
-    def start(self, memory: Memory) -> tuple[DecoderState, Source]:
-        """The state before the first token, and what every step looks at."""
-        batch, positions = memory.valid_BS.shape
+    def _fed(self, layer: int) -> bool:
+        """Whether the update of this layer sees the context."""
+        return self.order == "gnmt" or (self.order == "bahdanau" and layer == 0)
+
+    def start(
+        self, memory: Memory, temperature: Float[Array, ""] | None = None
+    ) -> tuple[DecoderState, Source]:
+        """The state before the first token, and what every step looks at.
+
+        `temperature` divides the scores; the config's if None, traced where it is given.
+        """
+        if temperature is None:
+            temperature = jnp.float32(self.temperature)
         carries = self.initial_state(self.cells, memory)
         state = DecoderState(
             carries,
-            carries[-1][0],
-            jnp.zeros((batch, self.width)),
-            AttentionState(jnp.zeros((batch, positions)), jnp.int32(0)),
+            tuple(carry[0] for carry in carries),
+            jnp.zeros((memory.valid_BS.shape[0], self.width)),
+            self.attention.start(memory.valid_BS),
         )
-        return state, self.attention.prepare(memory)
+        return state, self.attention.prepare(memory, temperature)
 
     def step(
         self,
         state: DecoderState,
-        token_B: Int[Array, " B"],
+        x_BE: Float[Array, "B E"],
         source: Source,
-        dropout: Dropout | None = None,
+        noise: Noise | None = None,
     ) -> tuple[DecoderState, Float[Array, "B H"]]:
-        """Feeds one token; gives the next state and the readout that `logits` turns into scores."""
-        if dropout is not None and not self.same_over_time:
-            dropout = dropout.at(state.attention.step)
-        x = self.embedding(token_B)
-        if dropout is not None:
-            x = drop(x, dropout.input, dropout.at("decoder/input").key)
-        if self.input_feeding:
-            x = jnp.concatenate([x, state.attentional_BH], axis=-1)
-        if self.attend_first:
-            context_BM, alignment_BS = self.attention(state.top_BH, source, state.attention)
-            x = jnp.concatenate([x, context_BM], axis=-1)
-        carries = []
+        """Feeds one embedded token; gives the next state and the readout that `logits` scores."""
+        at_step = noise
+        if noise is not None:
+            at_step = noise if self.same_over_time else noise.at(state.attention.step)
+            x_BE = at_step.at("decoder/input").drop_input(x_BE)
+        fed = jnp.concatenate([x_BE, state.attentional_BH], -1) if self.input_feeding else x_BE
+        if self.order != "luong":
+            query_BH = state.outputs[0 if self.order == "gnmt" else -1]
+            context_BM, attention = self.attention(query_BH, source, state.attention, noise)
+        carries, outputs, x = [], [], fed
         for layer, cell in enumerate(self.cells):
-            carries.append(cell(state.carries[layer], x))
+            inputs = jnp.concatenate([x, context_BM], axis=-1) if self._fed(layer) else x
+            carries.append(cell(state.carries[layer], inputs))
             h_BH = carries[-1][0]
-            if dropout is not None:
-                h_BH = drop(h_BH, dropout.output, dropout.at(f"decoder/layer{layer}").key)
+            if at_step is not None:
+                h_BH = at_step.at(f"decoder/layer{layer}").drop_output(h_BH)
             x = x + h_BH if self.residual and layer > 0 else h_BH
-        if not self.attend_first:
-            context_BM, alignment_BS = self.attention(x, source, state.attention)
-        attentional_BH = jnp.tanh(self.combine(jnp.concatenate([context_BM, x], axis=-1)))
-        attention = AttentionState(alignment_BS, state.attention.step + 1)
+            outputs.append(x)
+        if self.order == "luong":
+            context_BM, attention = self.attention(x, source, state.attention, noise)
+        attentional_BH = self._combine(fed, x, context_BM)
         readout_BH = attentional_BH
-        if dropout is not None:
-            readout_BH = drop(readout_BH, dropout.output, dropout.at("decoder/readout").key)
-        return DecoderState(tuple(carries), x, attentional_BH, attention), readout_BH
+        if at_step is not None:
+            readout_BH = at_step.at("decoder/readout").drop_output(readout_BH)
+        return DecoderState(tuple(carries), tuple(outputs), attentional_BH, attention), readout_BH
+
+    def _combine(self, x_BD, h_BH, context_BM) -> Float[Array, "B H"]:
+        if self.gate is None:
+            return jnp.tanh(self.combine(jnp.concatenate([context_BM, h_BH], axis=-1)))
+        z_BH = jax.nn.sigmoid(self.gate(jnp.concatenate([x_BD, h_BH, context_BM], axis=-1)))
+        kernel, context = self.combine.kernel[...], context_BM.shape[-1]
+        of_context = product(context_BM, kernel[:context], self.combine.dtype)
+        of_state = product(h_BH, kernel[context:], self.combine.dtype)
+        gates = {"source": (z_BH, 1.0), "target": (1.0, z_BH), "both": (z_BH, 1 - z_BH)}
+        of_context_gate, of_state_gate = gates[self.gated]
+        return jnp.tanh(of_context_gate * of_context + of_state_gate * of_state)
+
+    def forced(
+        self,
+        state: DecoderState,
+        source: Source,
+        x_BTE: Float[Array, "B T E"],
+        noise: Noise | None = None,
+    ) -> tuple[Float[Array, "B T H"], Float[Array, "B T N S"]]:
+        """Readouts and alignments of all steps, where all that is fed is known before."""
+
+        def step(state, x_BE):
+            state, readout_BH = self.step(state, x_BE, source, noise)
+            return state, (readout_BH, state.attention.alignment_BNS)
+
+        _, (readout_TBH, alignment_TBNS) = jax.lax.scan(step, state, x_BTE.swapaxes(0, 1))
+        return readout_TBH.swapaxes(0, 1), alignment_TBNS.swapaxes(0, 1)
 
     def logits(self, readout: Float[Array, "*N H"]) -> Float[Array, "*N V"]:
         """Unnormalised log probabilities of the next token."""

@@ -6,7 +6,7 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Bool, Float, Int, Key
 
-from seq2seq_jax.models.layers import Dropout, Embedding, drop
+from seq2seq_jax.models.layers import Embedding, Noise
 from seq2seq_jax.models.recurrent import Carry, make_cell, unroll
 from seq2seq_jax.rng import named
 from seq2seq_jax.types import PAD
@@ -61,22 +61,22 @@ class RecurrentEncoder(nnx.Module):
                 )
             )
 
-    def __call__(self, source_BS: Int[Array, "B S"], dropout: Dropout | None = None) -> Memory:
+    def __call__(self, source_BS: Int[Array, "B S"], noise: Noise | None = None) -> Memory:
         valid_BS = source_BS != PAD
         ids_BS = reverse_valid(source_BS, valid_BS) if self.reverse_source else source_BS
         x_BSD = self.embedding(ids_BS)
-        if dropout is not None:
-            key = dropout.at("encoder/input").key
-            x_BSD = drop(x_BSD, dropout.input, key, over_time=self.same_over_time)
+        if noise is not None:
+            at_input = noise.at("encoder/input")
+            x_BSD = at_input.drop_input(x_BSD, over_time=self.same_over_time)
         final = []
         for layer, cells in enumerate(self.layers):
             runs = [unroll(cell, x_BSD, valid_BS, reverse=i == 1) for i, cell in enumerate(cells)]
             carries, outputs = zip(*runs, strict=True)
             final.append(tuple(jnp.concatenate(leaf, -1) for leaf in zip(*carries, strict=True)))
             h_BSM = jnp.concatenate(outputs, axis=-1)
-            if dropout is not None:
-                key = dropout.at(f"encoder/layer{layer}").key
-                h_BSM = drop(h_BSM, dropout.output, key, over_time=self.same_over_time)
+            if noise is not None:
+                at_layer = noise.at(f"encoder/layer{layer}")
+                h_BSM = at_layer.drop_output(h_BSM, over_time=self.same_over_time)
             x_BSD = x_BSD + h_BSM if self.residual and layer > 0 else h_BSM
         if self.reverse_source:
             # Position s of the memory stays source word s, for alignments and pictures.

@@ -59,26 +59,41 @@ class Embedding(nnx.Module):
         return product(x, self.table[...].T, self.dtype) * x.shape[-1] ** -0.5
 
 
-class Dropout(NamedTuple):
-    """The noise of one training step: a key and two traced rates, both in [0, 1)."""
+class Noise(NamedTuple):
+    """The randomness of one training step; a forward pass without it is an evaluation.
+
+    `input` and `output` are dropout rates in [0, 1), traced; None where there is no dropout.
+    """
 
     key: Key[Array, ""]
-    input: Float[Array, ""]
-    output: Float[Array, ""]
+    input: Float[Array, ""] | None = None
+    output: Float[Array, ""] | None = None
 
-    def at(self, name: str | Int[Array, ""]) -> "Dropout":
+    def at(self, name: str | Int[Array, ""]) -> "Noise":
         """Independent noise for the part called `name`, or for a position."""
         key = named(self.key, name) if isinstance(name, str) else jax.random.fold_in(self.key, name)
         return self._replace(key=key)
 
+    def drop_input(self, x: Float[Array, "*N D"], *, over_time: bool = False):
+        return drop(x, self.input, self.key, over_time=over_time)
+
+    def drop_output(self, x: Float[Array, "*N D"], *, over_time: bool = False):
+        return drop(x, self.output, self.key, over_time=over_time)
+
 
 def drop(
-    x: Float[Array, "*N D"], rate: Float[Array, ""], key: Key[Array, ""], *, over_time: bool = False
+    x: Float[Array, "*N D"],
+    rate: Float[Array, ""] | None,
+    key: Key[Array, ""],
+    *,
+    over_time: bool = False,
 ) -> Float[Array, "*N D"]:
-    """Inverted dropout: x / (1 - rate) with probability 1 - rate, else 0.
+    """Inverted dropout: x / (1 - rate) with probability 1 - rate, else 0; x where rate is None.
 
     With `over_time`, x is B x time x D and one mask serves all positions (Gal & Ghahramani 2016).
     """
+    if rate is None:
+        return x
     shape = (x.shape[0], 1, x.shape[2]) if over_time else x.shape
     keep = jax.random.bernoulli(key, 1 - rate, shape)
     return jnp.where(keep, x / (1 - rate), 0.0)

@@ -93,7 +93,7 @@ class _Trainer:
         self._learning_rate = learning_rate_at(config.train, self._total)
         self._key = self._place(named(jax.random.key(config.seed), "training"))
         self._step_fn = CompiledStep(make_train_step(config, graphdef, optimizer), mesh)
-        self._hyper = functools.lru_cache(maxsize=4)(lambda *values: self._place(Hyper(*values)))
+        self._hyper = functools.lru_cache(maxsize=4)(lambda **values: self._place(Hyper(**values)))
 
         self._selection = Selection(config.train)
         self._checkpoints = Checkpoints(workdir / "checkpoints", config.train.keep_checkpoints)
@@ -150,8 +150,15 @@ class _Trainer:
         dropout = config.model.dropout
         self._rate = self._learning_rate(self._step) * self._selection.rate_scale
         self._ratio = ratio_at(config.teacher_forcing, self._step)
-        numbers = (self._rate, self._ratio, dropout.input, dropout.output)
-        hyper = self._hyper(*map(np.float32, (*numbers, config.train.label_smoothing)))
+        hyper = self._hyper(
+            learning_rate=np.float32(self._rate),
+            ratio=np.float32(self._ratio),
+            dropout_input=np.float32(dropout.input),
+            dropout_output=np.float32(dropout.output),
+            label_smoothing=np.float32(config.train.label_smoothing),
+            attention_temperature=np.float32(config.model.attention.temperature),
+            coverage_loss=np.float32(config.train.coverage_loss),
+        )
         self._window_examples += int((batch.index_B >= 0).sum())
         compiling = self._step_fn.seconds
         self._state = self._step_fn(

@@ -41,3 +41,15 @@ def cross_entropy(
         jnp.sum(correct_BT * valid_BT),
         jnp.sum(valid_BT),
     )
+
+
+def coverage_loss(
+    alignment_BTNS: Float[Array, "B T N S"], target_BT: Int[Array, "B T"]
+) -> Float[Array, ""]:
+    """Sum over real tokens t of sum over s of min(alignment_ts, coverage_ts), the mean of heads.
+
+    coverage_ts sums the alignments of the steps before t (See et al. 2017, eq. 10 and 12).
+    """
+    before_BTNS = jnp.cumsum(alignment_BTNS, axis=1) - alignment_BTNS
+    overlap_BT = jnp.minimum(alignment_BTNS, before_BTNS).sum(axis=-1).mean(axis=-1)
+    return jnp.sum(overlap_BT * (target_BT != PAD))

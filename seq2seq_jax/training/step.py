@@ -8,10 +8,10 @@ import optax
 from flax import nnx
 from jaxtyping import Array, Float, Int, Key
 
-from seq2seq_jax.models.layers import Dropout
+from seq2seq_jax.models.layers import Noise
 from seq2seq_jax.rng import named
 from seq2seq_jax.training import teacher_forcing
-from seq2seq_jax.training.losses import cross_entropy
+from seq2seq_jax.training.losses import coverage_loss, cross_entropy
 from seq2seq_jax.types import Batch
 
 Params = Any  # a dict of dicts of arrays
@@ -50,6 +50,8 @@ class Hyper(NamedTuple):
     dropout_input: Float[Array, ""]
     dropout_output: Float[Array, ""]
     label_smoothing: Float[Array, ""]
+    attention_temperature: Float[Array, ""]
+    coverage_loss: Float[Array, ""]
 
 
 def empty_window() -> dict[str, Float[Array, ""]]:
@@ -72,20 +74,25 @@ def make_train_step(config, graphdef: nnx.GraphDef, optimizer: optax.GradientTra
     sum runs over all micro-batches, so that accumulation changes rounding alone.
     """
     forcing, ema_decay = config.teacher_forcing, config.train.ema_decay
-    noisy = config.model.dropout.input > 0 or config.model.dropout.output > 0
+    # Rates are traced, but where there is no dropout no mask is drawn at all.
+    drops_input, drops_output = config.model.dropout.input > 0, config.model.dropout.output > 0
+    covers = config.train.coverage_loss > 0
 
     def objective(params, batch: Batch, hyper: Hyper, key, part, forced: bool):
         model = nnx.merge(graphdef, params)
-        dropout = None
-        if noisy:
-            # Noise is drawn by the place in a (micro-)batch, coins by the example's index: only
-            # the noise needs a key of its own for each part.
-            noise = jax.random.fold_in(named(key, "dropout"), part)
-            dropout = Dropout(noise, hyper.dropout_input, hyper.dropout_output)
-        state, source = model.decoder.start(model.encoder(batch.source_BS, dropout))
+        # Noise is drawn by the place in a (micro-)batch, coins by the example's index: only the
+        # noise needs a key of its own for each part.
+        noise = Noise(
+            jax.random.fold_in(named(key, "dropout"), part),
+            hyper.dropout_input if drops_input else None,
+            hyper.dropout_output if drops_output else None,
+        )
+        state, source = model.decoder.start(
+            model.encoder(batch.source_BS, noise), hyper.attention_temperature
+        )
         if forced:
             unrolled = teacher_forcing.unroll_forced(
-                model.decoder, state, source, batch.target_BT, dropout
+                model.decoder, state, source, batch.target_BT, noise
             )
         else:
             unrolled = teacher_forcing.unroll(
@@ -98,12 +105,15 @@ def make_train_step(config, graphdef: nnx.GraphDef, optimizer: optax.GradientTra
                 batch.index_B,
                 granularity=forcing.granularity,
                 feed=forcing.feed,
-                dropout=dropout,
+                noise=noise,
             )
         logits_BTV = model.decoder.logits(unrolled.readout_BTH)
         sums = cross_entropy(logits_BTV, batch.target_BT, hyper.label_smoothing)
         gold, coins = teacher_forcing.coin_counts(unrolled, batch.target_BT)
-        return sums.objective, {
+        total = sums.objective
+        if covers:
+            total += hyper.coverage_loss * coverage_loss(unrolled.alignment_BTNS, batch.target_BT)
+        return total, {
             "loss": sums.loss,
             "correct": sums.correct,
             "tokens": sums.tokens,

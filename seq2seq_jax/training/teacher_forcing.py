@@ -15,7 +15,7 @@ from jaxtyping import Array, Bool, Float, Int, Key
 
 from seq2seq_jax.models.attention.mechanism import Source
 from seq2seq_jax.models.decoders import DecoderState, RecurrentDecoder
-from seq2seq_jax.models.layers import Dropout
+from seq2seq_jax.models.layers import Noise
 from seq2seq_jax.rng import named
 from seq2seq_jax.types import BOS, PAD, SPECIALS
 
@@ -103,7 +103,7 @@ class Unrolled(NamedTuple):
     """What a decoder did along a target: readouts, alignments, the tokens fed, whose they were."""
 
     readout_BTH: Float[Array, "B T H"]
-    alignment_BTS: Float[Array, "B T S"]
+    alignment_BTNS: Float[Array, "B T N S"]
     fed_BT: Int[Array, "B T"]
     gold_BT: Bool[Array, "B T"]
 
@@ -122,29 +122,18 @@ def coin_counts(
     return jnp.sum(unrolled.gold_BT & thrown_BT), jnp.sum(thrown_BT)
 
 
-def _scan(step, state, inputs):
-    """Runs step(carry, (B ...)) over the T axis of B T ... inputs, outputs back to B T ..."""
-    time_first = jax.tree.map(lambda x: x.swapaxes(0, 1), inputs)
-    _, outputs = jax.lax.scan(step, state, time_first)
-    return jax.tree.map(lambda x: x.swapaxes(0, 1), outputs)
-
-
 def unroll_forced(
     decoder: RecurrentDecoder,
     state: DecoderState,
     source: Source,
     target_BT: Int[Array, "B T"],
-    dropout: Dropout | None = None,
+    noise: Noise | None = None,
 ) -> Unrolled:
     """Feeds gold at every step: what `unroll` does at ratio 1, without choosing tokens."""
 
-    def step(state, token_B):
-        state, readout_BH = decoder.step(state, token_B, source, dropout)
-        return state, (readout_BH, state.attention.alignment_BS)
-
     fed_BT = shift_right(target_BT)
-    readout_BTH, alignment_BTS = _scan(step, state, fed_BT)
-    return Unrolled(readout_BTH, alignment_BTS, fed_BT, jnp.ones(fed_BT.shape, bool))
+    readout_BTH, alignment_BTNS = decoder.forced(state, source, decoder.embedding(fed_BT), noise)
+    return Unrolled(readout_BTH, alignment_BTNS, fed_BT, jnp.ones(fed_BT.shape, bool))
 
 
 def unroll(
@@ -158,7 +147,7 @@ def unroll(
     *,
     granularity: str = "token",
     feed: str = "argmax",
-    dropout: Dropout | None = None,
+    noise: Noise | None = None,
 ) -> Unrolled:
     """Feeds gold with probability `ratio`, else what `feed` chooses (Bengio et al. 2015).
 
@@ -173,12 +162,13 @@ def unroll(
         state, chosen_B = carry
         token_B = jnp.where(inputs[1], inputs[0], chosen_B)
         at_step_B = jax.vmap(jax.random.fold_in, in_axes=(0, None))(keys_B, state.attention.step)
-        state, readout_BH = decoder.step(state, token_B, source, dropout)
+        state, readout_BH = decoder.step(state, decoder.embedding(token_B), source, noise)
         logits_BV = jax.lax.stop_gradient(decoder.logits(readout_BH))
         chosen_B = FEEDS[feed](logits_BV, at_step_B).astype(token_B.dtype)
-        return (state, chosen_B), (readout_BH, state.attention.alignment_BS, token_B)
+        return (state, chosen_B), (readout_BH, state.attention.alignment_BNS, token_B)
 
     start_B = jnp.full(target_BT.shape[:1], BOS, target_BT.dtype)
-    inputs = (shift_right(target_BT), gold_BT)
-    readout_BTH, alignment_BTS, fed_BT = _scan(step, (state, start_B), inputs)
-    return Unrolled(readout_BTH, alignment_BTS, fed_BT, gold_BT)
+    inputs = (shift_right(target_BT).T, gold_BT.T)
+    _, outputs = jax.lax.scan(step, (state, start_B), inputs)
+    readout_BTH, alignment_BTNS, fed_BT = (x.swapaxes(0, 1) for x in outputs)
+    return Unrolled(readout_BTH, alignment_BTNS, fed_BT, gold_BT)

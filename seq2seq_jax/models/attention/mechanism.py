@@ -1,52 +1,171 @@
-"""Attention as the decoder sees it: a query in, a context and an alignment out."""
+"""Attention as a decoder sees it: a query in, a context and an alignment out."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+import jax
 import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Bool, Float, Key
 
+from seq2seq_jax.models.attention.memory_terms import MEMORY_TERMS
 from seq2seq_jax.models.attention.normalizers import NORMALIZERS
 from seq2seq_jax.models.attention.scores import SCORES, AttentionState
+from seq2seq_jax.models.attention.windows import WINDOWS
 from seq2seq_jax.models.encoders import Memory
+from seq2seq_jax.models.layers import Linear, Noise
+from seq2seq_jax.rng import named
 
 
 class Source(NamedTuple):
-    """What every decoder step looks at, computed once a sequence."""
+    """What every decoder step looks at, computed once a sequence.
 
-    memory_BSM: Float[Array, "B S M"]
-    keys: Float[Array, "B S A"]
+    `values_BSND`: what contexts are sums of, cut into heads; `keys`: what scores and windows
+    compare the query with, heads first.
+    """
+
+    values_BSND: Float[Array, "B S N D"]
+    keys: Any
     valid_BS: Bool[Array, "B S"]
+    temperature: Float[Array, ""]
+
+
+class Head(nnx.Module):
+    """alignment = window(normalise((score(query, keys + memory term) / temperature)))."""
+
+    def __init__(self, config, query: int, memory: int, *, key: Key[Array, ""], dtype: str):
+        self.score = SCORES[config.score](
+            config, query, memory, key=named(key, "score"), dtype=dtype
+        )
+        term = MEMORY_TERMS[config.memory_term] if config.memory_term != "none" else None
+        self.term = term and term(
+            config, self.score.key_width, key=named(key, "memory_term"), dtype=dtype
+        )
+        self.window = WINDOWS[config.window](
+            config, query, memory, key=named(key, "window"), dtype=dtype
+        )
+        self.normalizer = NORMALIZERS[config.normalizer](key=named(key, "normalizer"))
+
+    def prepare(self, memory_BSM: Float[Array, "B S M"]):
+        return self.score.prepare(memory_BSM), self.window.prepare(memory_BSM)
+
+    def __call__(
+        self,
+        query_BH: Float[Array, "B H"],
+        keys,
+        valid_BS: Bool[Array, "B S"],
+        state: AttentionState,
+        temperature: Float[Array, ""],
+        key: Key[Array, ""] | None,
+    ) -> tuple[Float[Array, "B S"], Float[Array, "B S"] | None]:
+        """The alignment, and where a monotonic reader stands."""
+        score_keys, window_keys = keys
+        normal, moves = (None, None) if key is None else (named(key, "normalizer"), named(key, "w"))
+
+        def normalize(score_BS, valid_BS):
+            return self.normalizer(score_BS / temperature, valid_BS, normal)
+
+        def align(query_BH, state):
+            with_term = score_keys if self.term is None else score_keys + self.term(state)
+            score_BS = self.score(query_BH, with_term, state)
+            return self.window(score_BS, query_BH, window_keys, valid_BS, state, normalize, moves)
+
+        if self.score.joint or self.term is not None:
+            # One S x A array a step is what a backward pass over T steps could not afford to keep.
+            align = jax.checkpoint(align, prevent_cse=False)
+        return align(query_BH, state)
 
 
 class Attention(nnx.Module):
-    """alignment = normalise(score(query, keys)), context = sum over s of alignment_s memory_s.
+    """context = sum over s of alignment_s memory_s (Luong et al. 2015, eq. 7; Bahdanau, eq. 5-6).
 
-    Luong et al. 2015, eq. 7; Bahdanau et al. 2015, eq. 5-6. `context_width` is M.
+    With N > 1 heads each has its own score, window and normaliser on its own projections of query
+    and memory, to H/N and M/N, and the contexts are joined: W_o [c_1; ...; c_N] (Vaswani et al.
+    2017, section 3.2.2). One head projects nothing. `context_width` is M.
     """
 
     def __init__(self, config, query: int, memory: int, *, key: Key[Array, ""], dtype: str):
-        self.score = SCORES[config.score](query, memory, config.width, key=key, dtype=dtype)
-        self.normalizer = config.normalizer
+        heads = self.heads = config.heads
         self.context_width = memory
         self.dtype = dtype
 
-    def prepare(self, memory: Memory) -> Source:
-        keys = self.score.prepare(memory.memory_BSM)
-        return Source(memory.memory_BSM, keys, memory.valid_BS)
+        def linear(width, name):
+            return Linear(width, width, key=named(key, name), dtype=dtype, bias=False)
+
+        split = heads > 1
+        self.query = linear(query, "query") if split else None
+        self.memory = linear(memory, "memory") if split else None
+        self.value = linear(memory, "value") if split else None
+        self.output = linear(memory, "output") if split else None
+
+        @nnx.vmap
+        def create(key):
+            return Head(config, query // heads, memory // heads, key=key, dtype=dtype)
+
+        self.head = create(jax.vmap(jax.random.fold_in, (None, 0))(key, jnp.arange(heads)))
+        self.covers = config.memory_term == "coverage"
+        self.moves = WINDOWS[config.window].remembers_position
+
+    def _split(self, x: Float[Array, "*N D"], project: Linear | None) -> Float[Array, "*N H D"]:
+        x = x if project is None else project(x)
+        return x.reshape(*x.shape[:-1], self.heads, -1)
+
+    def _each_head(self, function, in_axes, out_axes):
+        """function(head, ...) of all heads at once, whose parameters are stacked."""
+        graphdef, params = nnx.split(self.head)
+
+        def one(params, arguments):
+            return function(nnx.merge(graphdef, params), *arguments)
+
+        return lambda *arguments: jax.vmap(one, (0, in_axes), out_axes)(params, arguments)
+
+    def prepare(self, memory: Memory, temperature: Float[Array, ""]) -> Source:
+        memory_BSND = self._split(memory.memory_BSM, self.memory)
+        keys = self._each_head(Head.prepare, (2,), 0)(memory_BSND)
+        values_BSND = self._split(memory.memory_BSM, self.value)
+        return Source(values_BSND, keys, memory.valid_BS, temperature)
+
+    def start(self, valid_BS: Bool[Array, "B S"]) -> AttentionState:
+        """Nothing attended to yet; a monotonic reader stands at the first position."""
+        batch, positions = valid_BS.shape
+        zeros_BNS = jnp.zeros((batch, self.heads, positions))
+        return AttentionState(
+            zeros_BNS,
+            zeros_BNS if self.covers else None,
+            zeros_BNS.at[:, :, 0].set(1.0) if self.moves else None,
+            jnp.int32(0),
+        )
 
     def __call__(
-        self, query_BH: Float[Array, "B H"], source: Source, state: AttentionState
-    ) -> tuple[Float[Array, "B M"], Float[Array, "B S"]]:
-        score_BS = self.score(query_BH, source.keys, state)
-        alignment_BS = NORMALIZERS[self.normalizer](score_BS, source.valid_BS)
-        context_BM = jnp.einsum(
-            "bs,bsm->bm",
-            alignment_BS.astype(self.dtype),
-            source.memory_BSM.astype(self.dtype),
+        self,
+        query_BH: Float[Array, "B H"],
+        source: Source,
+        state: AttentionState,
+        noise: Noise | None = None,
+    ) -> tuple[Float[Array, "B M"], AttentionState]:
+        """The context, and the state of the next step, which holds this step's alignment."""
+        key = None
+        if noise is not None:
+            key = noise.at("attention").at(state.step).key
+
+        def one(head, query_BD, keys, past, index):
+            past = AttentionState(*past, state.step)
+            head_key = None if key is None else jax.random.fold_in(key, index)
+            return head(query_BD, keys, source.valid_BS, past, source.temperature, head_key)
+
+        alignment_BNS, position_BNS = self._each_head(one, (1, 0, 1, 0), 1)(
+            self._split(query_BH, self.query), source.keys, state[:-1], jnp.arange(self.heads)
+        )
+        context_BND = jnp.einsum(
+            "bns,bsnd->bnd",
+            alignment_BNS.astype(self.dtype),
+            source.values_BSND.astype(self.dtype),
             preferred_element_type=jnp.float32,
         )
-        return context_BM, alignment_BS
+        context_BM = context_BND.reshape(context_BND.shape[0], -1)
+        if self.output is not None:
+            context_BM = self.output(context_BM)
+        coverage_BNS = state.coverage_BNS + alignment_BNS if self.covers else None
+        return context_BM, AttentionState(alignment_BNS, coverage_BNS, position_BNS, state.step + 1)
 
 
 class FixedContext(nnx.Module):
@@ -60,11 +179,19 @@ class FixedContext(nnx.Module):
     def __init__(self, fixed_context: str, memory: int):
         self.context_width = memory if fixed_context == "every_input" else 0
 
-    def prepare(self, memory: Memory) -> Source:
-        keys = memory.summary_BM[:, None, : self.context_width]
-        return Source(memory.memory_BSM, keys, memory.valid_BS)
+    def prepare(self, memory: Memory, temperature: Float[Array, ""]) -> Source:
+        context_BM = memory.summary_BM[:, : self.context_width]
+        return Source(memory.memory_BSM[:, :, None], context_BM, memory.valid_BS, temperature)
+
+    def start(self, valid_BS: Bool[Array, "B S"]) -> AttentionState:
+        batch, positions = valid_BS.shape
+        return AttentionState(jnp.zeros((batch, 1, positions)), None, None, jnp.int32(0))
 
     def __call__(
-        self, query_BH: Float[Array, "B H"], source: Source, state: AttentionState
-    ) -> tuple[Float[Array, "B M"], Float[Array, "B S"]]:
-        return source.keys[:, 0], jnp.zeros(source.valid_BS.shape)
+        self,
+        query_BH: Float[Array, "B H"],
+        source: Source,
+        state: AttentionState,
+        noise: Noise | None = None,
+    ) -> tuple[Float[Array, "B M"], AttentionState]:
+        return source.keys, state._replace(step=state.step + 1)
