@@ -1,0 +1,65 @@
+import numpy as np
+import pytest
+
+from seq2seq_jax.data import Data, Encoded
+from seq2seq_jax.data.vocabulary import Vocabulary
+from seq2seq_jax.evaluation.evaluator import Evaluator
+from seq2seq_jax.types import SPECIALS, Pair, Splits
+from tests.small import SOURCE_SIZE, TARGET_SIZE, small_batch, small_config, small_model
+
+DIAGNOSED = {
+    *("alignment_entropy", "alignment_coverage", "alignment_monotonicity", "padding_weight"),
+    *("aer", "gold_distance"),
+}
+# Four examples: with links, with no link, and two whose links are not known.
+GOLD = (((0, 0), (3, 2)), (), None, None)
+
+
+def small_data(gold):
+    batch = small_batch()
+    sides = [[row[row > 0] for row in ids] for ids in (batch.source_BS, batch.target_BT)]
+    vocabularies = [
+        Vocabulary("space", False, "NFC", (*SPECIALS, *map(str, range(size - len(SPECIALS)))))
+        for size in (SOURCE_SIZE, TARGET_SIZE)
+    ]
+    texts = [[" ".join(map(str, row)) for row in side] for side in sides]
+    pairs = [Pair(*texts, links) for *texts, links in zip(*texts, gold, strict=True)]
+    return Data(*vocabularies, Splits([], [], pairs), {"test": Encoded(*sides)})
+
+
+def evaluate(batch_size, gold=GOLD, mode="forced", shapes=((8, 8),), **model):
+    config = small_config(**model)
+    config.evaluation.batch_size = batch_size
+    graphdef, params = small_model(**model)
+    evaluator = Evaluator(config, graphdef, small_data(gold), shapes)
+    return evaluator(params, "test", [mode]).metrics
+
+
+@pytest.fixture(scope="module")
+def metrics():
+    return evaluate(batch_size=4)
+
+
+def test_forced_evaluation_tells_how_the_model_attends(metrics):
+    assert set(metrics) == {"loss", "perplexity", "token_accuracy"} | DIAGNOSED
+    assert metrics["padding_weight"] == 0.0
+    assert 0 < metrics["alignment_entropy"] < np.log(5)
+    assert all(0 < metrics[name] <= 1 for name in DIAGNOSED if name.endswith(("age", "ity")))
+    assert 0 < metrics["gold_distance"] < 5
+
+
+def test_batches_and_padding_change_nothing(metrics):
+    """Three rows a batch: the second has no known links, and two rows that only fill it up."""
+    assert evaluate(batch_size=3, shapes=((6, 7),)) == pytest.approx(metrics, rel=1e-5)
+
+
+def test_without_gold_links_there_is_nothing_to_compare_with():
+    found = evaluate(batch_size=4, gold=(None,) * 4)
+    assert DIAGNOSED - set(found) == {"aer", "gold_distance"}
+
+
+@pytest.mark.parametrize(
+    ("mode", "score"), [("forced", "none"), ("free", "general")], ids=["no attention", "free"]
+)
+def test_no_diagnostics(mode, score):
+    assert not DIAGNOSED & set(evaluate(4, mode=mode, **{"attention.score": score}))
