@@ -100,10 +100,16 @@ def latex(table: Table) -> str:
 
 
 def comma_separated(table: Table) -> str:
-    """For programs: unrounded numbers in the table's units, each beside its sd, n and p."""
+    """For programs: unrounded numbers in the table's units, each beside its sd, n and p.
+
+    The table's columns come first, then all others that any cell has a value for.
+    """
+    present = {metric for row in table.rows for metric in row.values}
+    others = [COLUMNS[metric] for metric in COLUMNS if metric in present]
+    columns = list(dict.fromkeys([*table.columns, *others]))
     parts = ("", " sd", " n", " p")
     header = ["cell"]
-    for column in table.columns:
+    for column in columns:
         header += [column.title + part for part in parts]
         header += [f"{column.title} published"] * (column.metric in table.published)
     file = io.StringIO()
@@ -111,7 +117,7 @@ def comma_separated(table: Table) -> str:
     writer.writerow([*header, "seeds", "seeds expected", "state"])
     for row in table.rows:
         line: list[str | float | None] = [row.cell]
-        for column in table.columns:
+        for column in columns:
             if column.metric in row.values:
                 value = row.values[column.metric]
                 line += [value.mean, value.sd, value.n, value.p]

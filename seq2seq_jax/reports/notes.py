@@ -2,6 +2,8 @@
 
 from typing import Any
 
+import pandas as pd
+
 from seq2seq_jax.reports.results import Results
 from seq2seq_jax.reports.significance import RESAMPLES
 
@@ -57,6 +59,17 @@ def reading(baseline: str, spread: bool, compared: bool) -> list[str]:
             "over seeds; not corrected for the number of comparisons."
         )
     return notes
+
+
+def padding(results: Results) -> list[str]:
+    """Every run that has ever attended to padding, which none may."""
+    logged = pd.concat([results.finals, results.curves])
+    found = logged[logged["metric"].str.contains("padding_weight") & (logged["value"] != 0)]
+    return [
+        f"Attention on padding, which must be exactly 0: {cell}, seed {seed}: up to "
+        f"{part['value'].max(skipna=False):.2g} of a target token's weight"
+        for (cell, seed), part in found.groupby(["cell", "seed"], sort=False)
+    ]
 
 
 def missing(results: Results) -> list[str]:

@@ -16,21 +16,46 @@ from seq2seq_jax.evaluation.metrics import (
 )
 from seq2seq_jax.reports.columns import COLUMNS
 from seq2seq_jax.reports.results import Results
-from seq2seq_jax.reports.style import COLOURS, FAINT, INK, line_styles, new_figure, styled
+from seq2seq_jax.reports.style import (
+    CHARACTER,
+    COLOURS,
+    FAINT,
+    INK,
+    heat_map,
+    line_styles,
+    new_figure,
+    short,
+    styled,
+)
 from seq2seq_jax.types import EOS, SPECIALS
 
 CURVES = ("perplexity", "exact_match", "bleu", "aer")
+DIAGNOSTICS = (
+    "alignment_entropy",
+    "alignment_coverage",
+    "alignment_monotonicity",
+    "gold_distance",
+)
 LENGTH_BINS = 8
 RATIO = "teacher_forcing.ratio"
 SCHEDULE = "teacher_forcing.schedule"
-CHARACTER = 0.085  # inches that a letter of a label takes
+
+
+def learning_curves(results: Results) -> Figure | None:
+    """How well the model does on the validation set, against the step."""
+    return _curves(results, CURVES)
+
+
+def alignment_curves(results: Results) -> Figure | None:
+    """How the model attends on the validation set, against the step; the mean over heads."""
+    return _curves(results, DIAGNOSTICS)
 
 
 @styled
-def learning_curves(results: Results) -> Figure | None:
+def _curves(results: Results, wished: tuple[str, ...]) -> Figure | None:
     """Validation metrics against the step: the mean over seeds, a band from least to greatest."""
     curves = results.curves
-    metrics = [m for m in CURVES if (curves["metric"] == f"valid/{m}").any()]
+    metrics = [m for m in wished if (curves["metric"] == f"valid/{m}").any()]
     if not metrics:
         return None
     figure, panels = _panels(len(metrics))
@@ -50,7 +75,8 @@ def learning_curves(results: Results) -> Figure | None:
         panel.xaxis.set_major_locator(MaxNLocator(5, integer=True, steps=[1, 2, 5, 10]))
         if metric == "perplexity":
             _plain_log(panel, "y")
-    _legend(figure, panels)
+    if len(results.cells) > 1:
+        _legend(figure, panels)
     return figure
 
 
@@ -90,7 +116,8 @@ def scores_by_length(results: Results) -> Figure | None:
             range(len(bins)), [f"{a}\n{n}" for a, n in zip(labels, counts, strict=True)]
         )
         panel.set_ylim(-3, 103)
-    _legend(figure, panels)
+    if len(results.cells) > 1:
+        _legend(figure, panels)
     return figure
 
 
@@ -102,7 +129,7 @@ def exposure_gap(results: Results) -> Figure | None:
     if not cells:
         return None
     means = wide.groupby("cell")[["perplexity", "perplexity_free"]].mean().loc[cells]
-    names = [_short(cell, 60) for cell in cells]
+    names = [short(cell, 60) for cell in cells]
     figure = new_figure(5.6 + CHARACTER * max(map(len, names)), 1.3 + 0.36 * len(cells))
     panel = figure.add_subplot()
     rows = np.arange(len(cells))
@@ -184,7 +211,8 @@ def scores_by_ratio(results: Results) -> Figure | None:
             panel.axhline(level, ls="--", lw=1.2, color=styles[cell][0], label=cell)
         panel.set_title(COLUMNS[metric].title)
         panel.set_xlabel("teacher-forcing ratio")
-    _legend(figure, panels)
+    if len(styles) > 1:
+        _legend(figure, panels)
     return figure
 
 
@@ -200,33 +228,23 @@ def alignment(line: dict[str, Any], title: str = "") -> Figure | None:
         return None
     rows, columns = weights_TS.shape
     sources, targets = (
-        [_short(word, 24) for word in line[f"{side}_tokens"]] for side in ("source", "hypothesis")
+        [short(word, 24) for word in line[f"{side}_tokens"]] for side in ("source", "hypothesis")
     )
     left, top = (CHARACTER * max(map(len, words)) for words in (targets, sources))
     # The words above lean at 45 degrees: they need room upwards, and to the right of the last one.
     width = 0.6 + left + 0.4 * columns + 0.7 * CHARACTER * len(sources[-1])
     figure = new_figure(width, 0.9 + 0.7 * top + 0.3 * rows)
     panel = figure.add_subplot()
-    colours = np.zeros((rows, columns, 4))
-    colours[..., :3] = [int(COLOURS[0][i : i + 2], 16) / 255 for i in (1, 3, 5)]
-    colours[..., 3] = weights_TS.clip(0, 1)  # the weight is opacity: right on any background
-    panel.imshow(colours, interpolation="none", aspect="auto")
+    heat_map(panel, weights_TS)
     panel.set_xticks(range(columns), sources, rotation=45, ha="left")
     panel.set_yticks(range(rows), targets)
     panel.xaxis.tick_top()
-    panel.tick_params(length=0)
-    panel.grid(visible=False)
-    panel.set_xticks(np.arange(columns + 1) - 0.5, minor=True)
-    panel.set_yticks(np.arange(rows + 1) - 0.5, minor=True)
-    panel.tick_params(which="minor", length=0)
-    panel.grid(which="minor", color=FAINT, lw=0.6)
-    panel.spines[:].set_visible(False)
     if line["gold"] and line["hypothesis"] == line["reference"]:
         for s, t in line["gold"]:
             box = Rectangle((s - 0.5, t - 0.5), 1, 1, fill=False, ec=COLOURS[1], lw=1.8, zorder=3)
             panel.add_patch(box)
     if title:
-        panel.set_xlabel(_short(title, 60), color=INK, fontweight="bold", loc="left")
+        panel.set_xlabel(short(title, 60), color=INK, fontweight="bold", loc="left")
     return figure
 
 
@@ -291,16 +309,11 @@ def _legend(figure: Figure, panels: list[Axes]) -> None:
     for panel in panels:
         handles, labels = panel.get_legend_handles_labels()
         found |= dict(zip(labels, handles, strict=True))
-    if len(found) > 1:
-        names = [_short(label, 60) for label in found]
-        width = 0.6 + CHARACTER * max(map(len, names))
-        columns = max(1, min(len(names), int(figure.get_figwidth() / width)))
-        figure.set_figheight(figure.get_figheight() + 0.22 * (len(names) / columns))
-        figure.legend(list(found.values()), names, loc="outside lower center", ncols=columns)
-
-
-def _short(text: str, most: int) -> str:
-    return text if len(text) <= most else text[: most - 1] + "…"
+    names = [short(label, 60) for label in found]
+    width = 0.6 + CHARACTER * max(map(len, names))
+    columns = max(1, min(len(names), int(figure.get_figwidth() / width)))
+    figure.set_figheight(figure.get_figheight() + 0.22 * (len(names) / columns))
+    figure.legend(list(found.values()), names, loc="outside lower center", ncols=columns)
 
 
 def _plain_log(panel: Axes, axis: str) -> None:

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from matplotlib.figure import Figure
 
-from seq2seq_jax.reports import plots
+from seq2seq_jax.reports import heads, plots
 from seq2seq_jax.reports.formats import FORMATS, console
 from seq2seq_jax.reports.page import Picture, Translation, page
 from seq2seq_jax.reports.results import Results, read_results
@@ -19,6 +19,19 @@ ALL_FORMATS = (*FORMATS, "html")
 SPREAD = "mean over seeds, band from least to greatest."
 PICTURES = (  # file, title, caption, function
     ("curves", "Learning curves", f"Validation set: {SPREAD}", plots.learning_curves),
+    (
+        "diagnostics",
+        "Alignment diagnostics",
+        f"Validation set, gold tokens fed, the mean over heads: {SPREAD}",
+        plots.alignment_curves,
+    ),
+    (
+        "heads",
+        "Alignment heads",
+        "Test set, gold tokens fed, first finished seed (a head's number means nothing in another "
+        "seed). mean: the mean over heads; its AER is that of the mean alignment.",
+        heads.alignment_heads,
+    ),
     ("lengths", "Scores by source length", f"Test set: {SPREAD}", plots.scores_by_length),
     (
         "ratio",

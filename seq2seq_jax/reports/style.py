@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import matplotlib
+import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
@@ -19,6 +21,7 @@ INK, FAINT, PAPER = "#1f2328", "#d0d7de", "#ffffff"
 # Okabe & Ito 2008, without its yellow (too pale for lines), then the same with other dashes.
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00", "#7f7f7f")
 DASHES = ("-", "--", ":", "-.")
+CHARACTER = 0.085  # inches that a letter of a label takes
 RC: dict[Any, Any] = {
     "font.size": 9.5,
     "axes.titlesize": 10.5,
@@ -61,6 +64,25 @@ def new_figure(width: float, height: float) -> Figure:
     """An empty figure, in inches."""
     layout = ConstrainedLayoutEngine(w_pad=0.1, h_pad=0.1)
     return Figure(figsize=(width, height), layout=layout)
+
+
+def short(text: str, most: int) -> str:
+    return text if len(text) <= most else text[: most - 1] + "…"
+
+
+def heat_map(panel: Axes, opacity_YX: np.ndarray) -> None:
+    """Squares in blue, row 0 on top; opacity from 0 to 1 is right on any background."""
+    rows, columns = opacity_YX.shape
+    colours = np.zeros((rows, columns, 4))
+    colours[..., :3] = [int(COLOURS[0][i : i + 2], 16) / 255 for i in (1, 3, 5)]
+    colours[..., 3] = opacity_YX.clip(0, 1)
+    panel.imshow(colours, interpolation="none", aspect="auto")
+    panel.grid(visible=False)
+    panel.set_xticks(np.arange(columns + 1) - 0.5, minor=True)
+    panel.set_yticks(np.arange(rows + 1) - 0.5, minor=True)
+    panel.tick_params(which="both", length=0)
+    panel.grid(which="minor", color=FAINT, lw=0.6)
+    panel.spines[:].set_visible(False)
 
 
 @styled

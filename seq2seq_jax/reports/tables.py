@@ -91,6 +91,7 @@ def make_table(
             *notes.reading(results.baseline, _spread(rows), bool(comparisons)),
             *notes.signatures(results, [column.metric for column in columns]),
             *_sources(rows),
+            *notes.padding(results),
         ],
         made_by=notes.made_by(results),
         missing=notes.missing(results),

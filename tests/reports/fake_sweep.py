@@ -102,7 +102,29 @@ def line(index: int, sentence: tuple, hypothesis: str, alignment: bool = True) -
     }
 
 
-def curve(top: float) -> list[dict]:
+def diagnostics(share: float, heads: int = 1) -> dict[str, float]:
+    """Metrics of alignments that get sharper as `share` grows; head n differs from the mean."""
+    mean = {
+        "aer": 0.9 - 0.6 * share,
+        "alignment_entropy": 2 - share,
+        "alignment_coverage": 0.3 + 0.6 * share,
+        "alignment_monotonicity": 0.5 + 0.4 * share,
+        "padding_weight": 0.0,
+        "gold_distance": 3 - 2 * share,
+    }
+    several = range(heads if heads > 1 else 0)
+    return mean | {
+        f"{name}/head{n}": value * (1 + (n - (heads - 1) / 2) / 10)
+        for name, value in mean.items()
+        for n in several
+    }
+
+
+def prefixed(split: str, metrics: dict[str, float]) -> dict[str, float]:
+    return {f"{split}/{name}": value for name, value in metrics.items()}
+
+
+def curve(top: float, diagnosed: bool = True) -> list[dict]:
     """Training and validation lines up to step 400 that approach `top` exact match."""
     lines = []
     for step in (100, 200, 300, 400):
@@ -116,7 +138,7 @@ def curve(top: float) -> list[dict]:
                 "valid/perplexity_free": 10 - 6 * share,
                 "valid/exact_match": share,
                 "valid/bleu": 90 * share,
-                "valid/aer": 0.9 - 0.6 * share,
+                **prefixed("valid", diagnostics(share) if diagnosed else {}),
             }
         )
     return lines
@@ -157,9 +179,9 @@ def quickstart(folder: Path) -> Path:
                 "test/bleu": 100 * exact - 3,
                 "test/perplexity": 3 - exact,
                 "test/perplexity_free": 4 - exact,
-                "test/aer": 0.5 - 0.4 * exact,
+                **prefixed("test", diagnostics(exact, heads=2) if score != "none" else {}),
             },
-            curve=curve(top),
+            curve=curve(top, diagnosed=score != "none"),
             hypotheses=hypotheses,
             done=done(20000 if score == "general" else 12345, 60.0 + 10 * cell_seed),
             alignment=score != "none",

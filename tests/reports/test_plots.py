@@ -37,6 +37,22 @@ def test_curves_are_means_over_seeds(tmp_path):
     assert (band.ymin, band.ymax) == pytest.approx((40.0, 84.375))  # least, greatest seed
 
 
+def test_diagnostics_of_the_alignments_of_cells_that_attend(tmp_path):
+    figure = plots.alignment_curves(read_results(fake_sweep.quickstart(tmp_path)))
+    titles = [panel.get_title("left") for panel in figure.axes]
+    assert titles == [
+        *("alignment entropy (nats)", "alignment coverage (%)"),
+        *("monotonicity (%)", "gold distance (words)"),
+    ]
+    # Seeds rise to a share of 0.8 and 0.9; entropy is 2 less the share.
+    for panel, last in zip(figure.axes, (2 - 0.796875, 77.8125, 81.875, 1.40625), strict=True):
+        drawn = lines_of(panel)
+        assert list(drawn) == ["score=general"]  # none does not attend
+        assert drawn["score=general"][1][-1] == pytest.approx(last)
+    # The one line of a sweep of two cells has its name below.
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["score=general"]
+
+
 def test_a_cell_keeps_its_colour(tmp_path):
     folder = fake_sweep.quickstart(tmp_path)
     fake_sweep.write_sweep(folder, {"new": {}, "score=none": {}, "score=general": {}})
@@ -54,6 +70,7 @@ def test_nothing_to_draw_yet(tmp_path):
     results = read_results(fake_sweep.write_sweep(tmp_path, {"a": {}}))
     for draw in (
         plots.learning_curves,
+        plots.alignment_curves,
         plots.scores_by_length,
         plots.exposure_gap,
         plots.scores_by_ratio,

@@ -59,6 +59,7 @@ def test_writes_every_format_and_picture(quickstart):
     assert written == {
         *("report.md", "report.csv", "report.tex", "report.html"),
         *("figures/curves.png", "figures/lengths.png", "figures/exposure.png"),
+        *("figures/diagnostics.png", "figures/heads.png"),
         "figures/alignment-1-score=general.png",  # none has no alignment
     }
     assert all(path.stat().st_size > 100 for path in report.files)
@@ -93,7 +94,7 @@ def test_page_shows_the_results(quickstart):
     page = page_of(folder)
     text = "\n".join(page.text)
     for expected in (
-        *("score=none (baseline)", "85.0 ± 7.1 †", "2.150 ± 0.071", "16.0 ± 2.8", "20,000"),
+        *("score=none (baseline)", "85.0 ± 7.1 †", "2.150 ± 0.071", "39.0 ± 4.2", "20,000"),
         *("je suis étudiant", "i am a student", "no attention", "Learning curves", "Exposure gap"),
         *(
             fake_sweep.SIGNATURE,
@@ -102,12 +103,13 @@ def test_page_shows_the_results(quickstart):
             "AMD EPYC, 2 cores",
             "abc123",
         ),
+        *("Alignment diagnostics", "Alignment heads"),
         *("Scores by source length", "4 of 4 runs finished", "Compared with score=none"),
     ):
         assert expected in text
     orders = [cell["data-order"] for cell in page.all("td") if "data-order" in cell]
     assert "55.0" in [order[:4] for order in orders]
-    assert len(page.all("svg")) == 4
+    assert len(page.all("svg")) == 6
     assert "Not in the table" not in text
     assert page.all("select") == []  # one sentence needs no picker
 

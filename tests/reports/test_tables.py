@@ -44,7 +44,7 @@ def test_means_and_deviations_of_the_quickstart(tmp_path):
     assert none["exact_match"].sd == pytest.approx(statistics.stdev([50, 60]))
     assert general["bleu"].mean == pytest.approx((77 + 87) / 2)
     assert general["perplexity_free"].mean == pytest.approx((3.2 + 3.1) / 2)
-    assert none["aer"].mean == pytest.approx((30 + 26) / 2)
+    assert general["aer"].mean == pytest.approx((42 + 36) / 2)
     assert general["parameters"].mean == 20000
     assert not general["parameters"].best and not none["parameters"].best
     assert none["seconds"].mean == 65
@@ -196,6 +196,47 @@ def test_csv_reads_back_unrounded(tmp_path):
     assert float(row["exact match (%)"]) == pytest.approx(50.0, abs=1e-12)
     assert float(row["exact match (%) sd"]) == pytest.approx(100 / 3 / math.sqrt(2), rel=1e-12)
     assert (row["exact match (%) n"], row["seeds"], row["seeds expected"]) == ("2", "2", "2")
+
+
+def test_csv_has_what_the_table_has_no_room_for(tmp_path):
+    table = table_of(fake_sweep.quickstart(tmp_path))
+    assert "entropy" not in formats.console(table)
+    none, general = csv.DictReader(io.StringIO(formats.comma_separated(table)))
+    assert float(general["alignment entropy (nats)"]) == pytest.approx(2 - 0.85)
+    assert float(general["alignment coverage (%)"]) == pytest.approx(30 + 60 * 0.85)
+    assert float(general["monotonicity (%)"]) == pytest.approx(50 + 40 * 0.85)
+    assert float(general["gold distance (words)"]) == pytest.approx(3 - 2 * 0.85)
+    assert (general["padding weight"], none["padding weight"]) == ("0.0", "")
+    assert not any("head" in name for name in general)
+
+
+def test_columns_of_a_sweep_can_be_diagnostics(tmp_path):
+    folder = fake_sweep.quickstart(tmp_path)
+    sweep = json.loads((folder / "sweep.json").read_text())
+    columns = ["alignment_entropy", "gold_distance"]
+    (folder / "sweep.json").write_text(json.dumps(sweep | {"columns": columns}))
+    lines = formats.markdown(table_of(folder)).splitlines()
+    assert lines[0].startswith("| cell | alignment entropy (nats) | gold distance (words) ↓ |")
+    assert lines[3].startswith("| score=general | 1.150 ± 0.071 | 1.30 ± 0.14 |")
+
+
+@pytest.mark.parametrize(
+    ("line", "weight"),
+    [
+        ({"test/padding_weight": 0.25, "test/padding_weight/head1": 0.5}, "0.5"),
+        ({"valid/padding_weight": 1e-9}, "1e-09"),
+        ({"test/padding_weight": math.nan}, "nan"),
+    ],
+)
+def test_attention_on_padding_is_never_silent(tmp_path, line, weight):
+    folder = fake_sweep.quickstart(tmp_path)
+    assert "on padding" not in formats.console(table_of(folder))
+    with (folder / "score=general" / "seed1" / "metrics.jsonl").open("a") as file:
+        file.write(json.dumps({"step": 500, **line}) + "\n")
+    table = table_of(folder)
+    note = f"Attention on padding, which must be exactly 0: score=general, seed 1: up to {weight} "
+    for render in (formats.console, formats.markdown, formats.latex):
+        assert note in render(table)
 
 
 def published_file(folder, *lines):
