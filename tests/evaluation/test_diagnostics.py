@@ -66,7 +66,8 @@ def random_examples(seed, shapes=((4, 5), (5, 3), (1, 1), (2, 4))):
         (np.eye(4)[[0, 0, 0, 1]], 0.0, 2 / 4, 1.0),  # looking three times covers no more
         (np.eye(4)[[0, 2, 1, 3]], 0.0, 1.0, 2 / 3),
         # A step without weight: no entropy, and no move to it or from it.
-        (np.eye(4)[[0, 3, 1, 2]] * [[1], [0], [1], [1]], 0.0, 3 / 4, 1.0),
+        (np.eye(4)[[1, 0, 2, 3]] * [[1], [0], [1], [1]], 0.0, 3 / 4, 1.0),
+        (np.eye(4)[[3, 0, 2, 1]] * [[1], [0], [1], [1]], 0.0, 3 / 4, 0.0),
         # Weights that do not sum to 1 have the same expected position: 1.5, then 1.
         ([[0, 0.1, 0.1, 0], [0, 0.5, 0, 0]], 0.1 * math.log(10) + 0.25 * math.log(2), 0.7 / 4, 0),
     ],

@@ -11,12 +11,12 @@ DIAGNOSED = {
     *("alignment_entropy", "alignment_coverage", "alignment_monotonicity", "padding_weight"),
     *("aer", "gold_distance"),
 }
-# Four examples: with links, with no link, and two whose links are not known.
-GOLD = (((0, 0), (3, 2)), (), None, None)
+# Four examples: with links, with no link, with links that are not known, with one link.
+GOLD = (((0, 0), (3, 2)), (), None, ((1, 3),))
 
 
 def small_data(gold):
-    batch = small_batch()
+    batch = small_batch(targets=(4, 2, 1, 5))
     sides = [[row[row > 0] for row in ids] for ids in (batch.source_BS, batch.target_BT)]
     vocabularies = [
         Vocabulary("space", False, "NFC", (*SPECIALS, *map(str, range(size - len(SPECIALS)))))
@@ -48,9 +48,10 @@ def test_forced_evaluation_tells_how_the_model_attends(metrics):
     assert 0 < metrics["gold_distance"] < 5
 
 
-def test_batches_and_padding_change_nothing(metrics):
-    """Three rows a batch: the second has no known links, and two rows that only fill it up."""
-    assert evaluate(batch_size=3, shapes=((6, 7),)) == pytest.approx(metrics, rel=1e-5)
+@pytest.mark.parametrize("batch_size", [1, 3])
+def test_batches_and_padding_change_nothing(metrics, batch_size):
+    """One a batch: the third has no known links. Three: two rows only fill up the second batch."""
+    assert evaluate(batch_size, shapes=((6, 7),)) == pytest.approx(metrics, rel=1e-5)
 
 
 def test_without_gold_links_there_is_nothing_to_compare_with():
