@@ -225,7 +225,7 @@ def test_columns_of_a_sweep_can_be_diagnostics(tmp_path):
     [
         ({"test/padding_weight": 0.25, "test/padding_weight/head1": 0.5}, "0.5"),
         ({"valid/padding_weight": 1e-9}, "1e-09"),
-        ({"test/padding_weight": math.nan}, "nan"),
+        ({"test/padding_weight": math.nan, "test/padding_weight/head1": 0.5}, "nan"),
     ],
 )
 def test_attention_on_padding_is_never_silent(tmp_path, line, weight):
