@@ -53,9 +53,10 @@ def get_config() -> ml_collections.ConfigDict:
     model.tied_embeddings = "none"  # none | output (target in = out) | all (source too, joint only)
     model.dropout = ml_collections.ConfigDict()
     model.dropout.input = 0.0  # on embeddings
-    model.dropout.output = 0.0  # on the output of every recurrent layer, and before the softmax
+    model.dropout.output = 0.0  # on recurrent layers and the readout; on Transformer sublayers
     model.dropout.same_over_time = False  # one mask a sequence (Gal & Ghahramani 2016)
     model.encoder = ml_collections.ConfigDict()
+    model.encoder.kind = "recurrent"  # recurrent | transformer, which reads width and layers alone
     model.encoder.cell = "gru"  # elman | gru | lstm
     model.encoder.width = 128  # units a direction; M = width, twice that if bidirectional
     model.encoder.layers = 1
@@ -63,6 +64,7 @@ def get_config() -> ml_collections.ConfigDict:
     model.encoder.residual = False  # from the second layer on
     model.encoder.reverse_source = False  # Sutskever et al. 2014
     model.decoder = ml_collections.ConfigDict()
+    model.decoder.kind = "recurrent"  # recurrent | transformer, which reads width and layers alone
     model.decoder.cell = "gru"  # elman | gru | lstm
     model.decoder.width = 128  # H
     model.decoder.layers = 1
@@ -87,6 +89,13 @@ def get_config() -> ml_collections.ConfigDict:
     model.attention.monotonic_offset = -1.0  # initial r of monotonic and chunkwise
     model.attention.location_filters = 10  # memory term location: filters
     model.attention.location_width = 5  # memory term location: source positions a filter sees
+    model.transformer = ml_collections.ConfigDict()  # of each side whose kind is transformer
+    model.transformer.heads = 4  # of self-attention; that to the memory has attention.heads
+    model.transformer.mlp_width = 512  # hidden units
+    model.transformer.norm = "pre"  # pre | post: before a sublayer, or after the sum with it
+    model.transformer.positions = "sinusoidal"  # sinusoidal | learned | rotary
+    model.transformer.activation = "relu"  # relu | gated (SwiGLU: a third matrix)
+    model.transformer.max_positions = 256  # positions learned: those told apart
     model.forget_bias = 1.0  # lstm: initial bias of the forget gate
 
     train = config.train = ml_collections.ConfigDict()

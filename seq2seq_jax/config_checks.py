@@ -7,6 +7,8 @@ from typing import Any, NamedTuple
 
 from ml_collections import ConfigDict
 
+from seq2seq_jax.config_rules import transformer_rules
+
 # Plain names, so that checking a config imports no JAX; tests/test_configs.py compares them with
 # the registries of the code.
 TASKS = ("french", "scan", "copy", "reverse", "sort", "addition")
@@ -27,6 +29,8 @@ NORMALIZERS = ("softmax", "sparsemax", "entmax15", "entmax", "sigmoid", "hard", 
 WINDOWS = ("global", "local_m", "local_p", "monotonic", "chunkwise")
 MEMORY_TERMS = ("none", "location", "coverage")
 CELLS = ("elman", "gru", "lstm")
+KINDS = ("recurrent", "transformer")
+POSITIONS = ("sinusoidal", "learned", "rotary")
 
 _TOKENS = ("space", "word", "character", "unigram", "bpe")
 _UNICODE = ("none", "nfc", "nfkc")
@@ -51,7 +55,9 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "data.task.split": ("simple", "length", "addprim_jump", "addprim_turn_left"),
     "model.dtype": ("float32", "bfloat16"),
     "model.tied_embeddings": ("none", "output", "all"),
+    "model.encoder.kind": KINDS,
     "model.encoder.cell": CELLS,
+    "model.decoder.kind": KINDS,
     "model.decoder.cell": CELLS,
     "model.decoder.initial_state": ("zero", "last", "bridge"),
     "model.decoder.order": ("luong", "bahdanau", "gnmt"),
@@ -62,6 +68,9 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "model.attention.window": WINDOWS,
     "model.attention.memory_term": MEMORY_TERMS,
     "model.attention.scale": ("fixed", "learned"),
+    "model.transformer.norm": ("pre", "post"),
+    "model.transformer.positions": POSITIONS,
+    "model.transformer.activation": ("relu", "gated"),
     "train.optimizer": ("adam", "sgd", "adadelta"),
     "train.schedule": ("constant", "linear", "cosine", "inverse_sqrt", "halving", "plateau"),
     "train.best_metric": tuple(METRICS),
@@ -132,6 +141,9 @@ RANGES: dict[str, Range] = {
     "model.attention.monotonic_offset": Range(-math.inf),
     "model.attention.location_filters": _FROM_1,
     "model.attention.location_width": _FROM_1,
+    "model.transformer.heads": _FROM_1,
+    "model.transformer.mlp_width": _FROM_1,
+    "model.transformer.max_positions": _FROM_1,
     "model.forget_bias": Range(-math.inf),
     "train.steps": _FROM_0,
     "train.epochs": _FROM_0,
@@ -232,15 +244,19 @@ def _data_rules(data: ConfigDict) -> Iterator[str]:
 def _model_rules(config: ConfigDict) -> Iterator[str]:
     model = config.model
     encoder, decoder, attention = model.encoder, model.decoder, model.attention
-    memory = encoder.width * (2 if encoder.bidirectional else 1)
+    both = encoder.kind == "recurrent" and encoder.bidirectional
+    memory = encoder.width * (2 if both else 1)
     widths = (
         f"the memory is {memory} wide (model.encoder.width = {encoder.width}"
-        f"{', twice for two directions' if encoder.bidirectional else ''}),"
+        f"{', twice for two directions' if both else ''}),"
         f" model.decoder.width is {decoder.width}; make them equal"
     )
     yield from _attention_rules(attention, decoder.width, memory, widths)
+    yield from transformer_rules(model)
+    carries = decoder.kind == "recurrent"
     if (
-        attention.score == "none"
+        carries
+        and attention.score == "none"
         and attention.fixed_context == "initial"
         and decoder.initial_state == "zero"
     ):
@@ -249,7 +265,7 @@ def _model_rules(config: ConfigDict) -> Iterator[str]:
             " decoder through its initial state alone, which initial_state = zero leaves empty;"
             " take bridge or last, or fixed_context = every_input"
         )
-    if decoder.initial_state == "last":
+    if carries and decoder.initial_state == "last" and encoder.kind == "recurrent":
         reason = "model.decoder.initial_state = last copies the encoder's last states"
         if encoder.cell != decoder.cell:
             yield f"{reason}: the cells differ ({encoder.cell}, {decoder.cell}); take bridge"

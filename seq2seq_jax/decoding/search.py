@@ -39,7 +39,7 @@ def greedy(
     The loop ends when every row has ended. `positions` is the room for the longest hypothesis: no
     limit may exceed it. Rows that are all padding end at once. PAD and BOS are never chosen.
     """
-    state, source = model.decoder.start(model.encoder(source_BS))
+    state, source = model.decoder.start(model.encoder(source_BS), positions=positions)
     batch = source_BS.shape[0]
     never_V = jnp.zeros(model.decoder.output_bias.shape[0]).at[jnp.array([PAD, BOS])].set(-jnp.inf)
 

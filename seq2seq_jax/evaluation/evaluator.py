@@ -51,7 +51,8 @@ class Evaluator:
         @partial(jax.jit, static_argnames="forced")
         def score(params, batch: Batch, forced: bool):
             model = nnx.merge(graphdef, params)
-            state, source = model.decoder.start(model.encoder(batch.source_BS))
+            positions = batch.target_BT.shape[1]
+            state, source = model.decoder.start(model.encoder(batch.source_BS), positions=positions)
             if forced:
                 unrolled = unroll_forced(model.decoder, state, source, batch.target_BT)
             else:

@@ -1,6 +1,6 @@
-"""The recurrent decoder: one step at a time, with attention before or after the update."""
+"""What every decoder shares, and the recurrent one, with attention before or after the update."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
@@ -15,8 +15,77 @@ from seq2seq_jax.models.recurrent import Carry, make_cell
 from seq2seq_jax.rng import named
 
 
-class DecoderState(NamedTuple):
-    """Everything that one step hands to the next.
+@runtime_checkable
+class DecoderState(Protocol):
+    """Everything that one step hands to the next: a NamedTuple of arrays, whatever the decoder."""
+
+    @property
+    def attention(self) -> AttentionState: ...
+
+
+class Decoder(nnx.Module):
+    """The target's embedding and the output layer; a step is the business of each decoder.
+
+    `start` and then `step` by step, or `forced` where all inputs are known; `logits` scores what
+    either gives.
+    """
+
+    def __init__(self, config, embedding: Embedding, vocabulary: int, *, key: Key[Array, ""]):
+        self.width = config.decoder.width
+        self.same_over_time = config.dropout.same_over_time
+        self.temperature = config.attention.temperature
+        self.embedding = embedding
+        self.output = (
+            Linear(self.width, vocabulary, key=named(key, "output"), dtype=config.dtype, bias=False)
+            if config.tied_embeddings == "none"
+            else None  # the embedding scores
+        )
+        self.output_bias = nnx.Param(jnp.zeros(vocabulary))
+
+    def start(
+        self, memory: Memory, temperature: Float[Array, ""] | None = None, positions: int = 0
+    ) -> tuple[Any, Source]:
+        """The state before the first token, and what every step looks at.
+
+        `temperature` divides the scores; the config's if None, traced where it is given.
+        `positions` is how many steps will be taken at most: room for what a decoder keeps of each.
+        """
+        raise TypeError(f"{type(self).__name__} is an abstract decoder")
+
+    def step(
+        self,
+        state: Any,
+        x_BE: Float[Array, "B E"],
+        source: Source,
+        noise: Noise | None = None,
+    ) -> tuple[Any, Float[Array, "B H"]]:
+        """Feeds one embedded token; gives the next state and the readout that `logits` scores."""
+        raise TypeError(f"{type(self).__name__} is an abstract decoder")
+
+    def forced(
+        self,
+        state: Any,
+        source: Source,
+        x_BTE: Float[Array, "B T E"],
+        noise: Noise | None = None,
+    ) -> tuple[Float[Array, "B T H"], Float[Array, "B T N S"]]:
+        """Readouts and alignments of all steps, where all that is fed is known before."""
+
+        def step(state, x_BE):
+            state, readout_BH = self.step(state, x_BE, source, noise)
+            return state, (readout_BH, state.attention.alignment_BNS)
+
+        _, (readout_TBH, alignment_TBNS) = jax.lax.scan(step, state, x_BTE.swapaxes(0, 1))
+        return readout_TBH.swapaxes(0, 1), alignment_TBNS.swapaxes(0, 1)
+
+    def logits(self, readout: Float[Array, "*N H"]) -> Float[Array, "*N V"]:
+        """Unnormalised log probabilities of the next token."""
+        scores = self.embedding.attend(readout) if self.output is None else self.output(readout)
+        return add_bias(scores, self.output_bias[...])
+
+
+class RecurrentState(NamedTuple):
+    """Carries of all layers, and what attention and input feeding remember.
 
     `outputs` holds each layer's output, after residual and dropout: the query that the orders
     `bahdanau` and `gnmt` compare at the next step is among them.
@@ -63,7 +132,7 @@ class InitialState(nnx.Module):
         )
 
 
-class RecurrentDecoder(nnx.Module):
+class RecurrentDecoder(Decoder):
     """Luong's, Bahdanau's and GNMT's decoders, as one switch.
 
     luong:     h_t = f(h_{t-1}, x_t),       c_t = attend(h_t)
@@ -87,6 +156,7 @@ class RecurrentDecoder(nnx.Module):
     def __init__(
         self, config, embedding: Embedding, memory: int, vocabulary: int, *, key: Key[Array, ""]
     ):
+        super().__init__(config, embedding, vocabulary, key=key)
         decoder, score = config.decoder, config.attention.score
         width, dtype = decoder.width, config.dtype
         if score == "none":
@@ -99,9 +169,6 @@ class RecurrentDecoder(nnx.Module):
         self.order = "bahdanau" if score == "none" else decoder.order
         self.input_feeding = decoder.input_feeding
         self.residual = decoder.residual
-        self.same_over_time = config.dropout.same_over_time
-        self.temperature = config.attention.temperature
-        self.embedding = embedding
         inputs = config.embedding + self.input_feeding * width
         self.cells = nnx.List(
             make_cell(
@@ -124,29 +191,19 @@ class RecurrentDecoder(nnx.Module):
             if self.gated != "none"
             else None
         )
-        self.output = (
-            Linear(width, vocabulary, key=named(key, "output"), dtype=dtype, bias=False)
-            if config.tied_embeddings == "none"
-            else None  # the embedding scores
-        )
-        self.output_bias = nnx.Param(jnp.zeros(vocabulary))
-        self.width = width
 
     def _fed(self, layer: int) -> bool:
         """Whether the update of this layer sees the context."""
         return self.order == "gnmt" or (self.order == "bahdanau" and layer == 0)
 
     def start(
-        self, memory: Memory, temperature: Float[Array, ""] | None = None
-    ) -> tuple[DecoderState, Source]:
-        """The state before the first token, and what every step looks at.
-
-        `temperature` divides the scores; the config's if None, traced where it is given.
-        """
+        self, memory: Memory, temperature: Float[Array, ""] | None = None, positions: int = 0
+    ) -> tuple[RecurrentState, Source]:
+        """See `Decoder`; a recurrent state has one size, however many steps are taken."""
         if temperature is None:
             temperature = jnp.float32(self.temperature)
         carries = self.initial_state(self.cells, memory)
-        state = DecoderState(
+        state = RecurrentState(
             carries,
             tuple(carry[0] for carry in carries),
             jnp.zeros((memory.valid_BS.shape[0], self.width)),
@@ -156,12 +213,11 @@ class RecurrentDecoder(nnx.Module):
 
     def step(
         self,
-        state: DecoderState,
+        state: RecurrentState,
         x_BE: Float[Array, "B E"],
         source: Source,
         noise: Noise | None = None,
-    ) -> tuple[DecoderState, Float[Array, "B H"]]:
-        """Feeds one embedded token; gives the next state and the readout that `logits` scores."""
+    ) -> tuple[RecurrentState, Float[Array, "B H"]]:
         at_step = noise
         if noise is not None:
             at_step = noise if self.same_over_time else noise.at(state.attention.step)
@@ -185,7 +241,7 @@ class RecurrentDecoder(nnx.Module):
         readout_BH = attentional_BH
         if at_step is not None:
             readout_BH = at_step.at("decoder/readout").drop_output(readout_BH)
-        return DecoderState(tuple(carries), tuple(outputs), attentional_BH, attention), readout_BH
+        return RecurrentState(tuple(carries), tuple(outputs), attentional_BH, attention), readout_BH
 
     def _combine(self, x_BD, h_BH, context_BM) -> Float[Array, "B H"]:
         if self.gate is None:
@@ -197,24 +253,3 @@ class RecurrentDecoder(nnx.Module):
         gates = {"source": (z_BH, 1.0), "target": (1.0, z_BH), "both": (z_BH, 1 - z_BH)}
         of_context_gate, of_state_gate = gates[self.gated]
         return jnp.tanh(of_context_gate * of_context + of_state_gate * of_state)
-
-    def forced(
-        self,
-        state: DecoderState,
-        source: Source,
-        x_BTE: Float[Array, "B T E"],
-        noise: Noise | None = None,
-    ) -> tuple[Float[Array, "B T H"], Float[Array, "B T N S"]]:
-        """Readouts and alignments of all steps, where all that is fed is known before."""
-
-        def step(state, x_BE):
-            state, readout_BH = self.step(state, x_BE, source, noise)
-            return state, (readout_BH, state.attention.alignment_BNS)
-
-        _, (readout_TBH, alignment_TBNS) = jax.lax.scan(step, state, x_BTE.swapaxes(0, 1))
-        return readout_TBH.swapaxes(0, 1), alignment_TBNS.swapaxes(0, 1)
-
-    def logits(self, readout: Float[Array, "*N H"]) -> Float[Array, "*N V"]:
-        """Unnormalised log probabilities of the next token."""
-        scores = self.embedding.attend(readout) if self.output is None else self.output(readout)
-        return add_bias(scores, self.output_bias[...])

@@ -15,8 +15,9 @@ from seq2seq_jax.types import PAD
 class Memory(NamedTuple):
     """The source as the decoder gets it.
 
-    `final` holds the last carry of every layer (forward and backward side by side), `summary_BM`
-    the output part of the top one.
+    Of a recurrent encoder, `final` holds the last carry of every layer (forward and backward side
+    by side), `summary_BM` the output part of the top one. A Transformer has no carries; its summary
+    is the mean of its memory.
     """
 
     memory_BSM: Float[Array, "B S M"]
@@ -36,7 +37,7 @@ def reverse_valid(ids_BS: Int[Array, "B S"], valid_BS: Bool[Array, "B S"]) -> In
 class RecurrentEncoder(nnx.Module):
     """Layers of a recurrent cell, one or both directions (Schuster & Paliwal 1997)."""
 
-    def __init__(self, config, embedding: Embedding, width: int, *, key: Key[Array, ""]):
+    def __init__(self, config, embedding: Embedding, *, key: Key[Array, ""]):
         encoder = config.encoder
         self.embedding = embedding
         self.directions = ("forward", "backward") if encoder.bidirectional else ("forward",)
@@ -46,7 +47,7 @@ class RecurrentEncoder(nnx.Module):
         self.same_over_time = config.dropout.same_over_time
         self.layers = nnx.List([])
         for layer in range(encoder.layers):
-            inputs = width if layer == 0 else self.width
+            inputs = config.embedding if layer == 0 else self.width
             self.layers.append(
                 nnx.List(
                     make_cell(

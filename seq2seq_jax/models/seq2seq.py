@@ -6,16 +6,20 @@ import jax
 from flax import nnx
 from jaxtyping import Array, Key
 
-from seq2seq_jax.models.decoders import RecurrentDecoder
+from seq2seq_jax.models.decoders import Decoder, RecurrentDecoder
 from seq2seq_jax.models.encoders import RecurrentEncoder
 from seq2seq_jax.models.layers import Embedding
+from seq2seq_jax.models.transformer import TransformerDecoder, TransformerEncoder
 from seq2seq_jax.rng import named
+
+ENCODERS = {"recurrent": RecurrentEncoder, "transformer": TransformerEncoder}
+DECODERS = {"recurrent": RecurrentDecoder, "transformer": TransformerDecoder}
 
 
 class Seq2Seq(nnx.Module):
     """`encoder(source_BS) -> Memory`; `decoder.start`, `decoder.step`, `decoder.logits`."""
 
-    def __init__(self, encoder: RecurrentEncoder, decoder: RecurrentDecoder):
+    def __init__(self, encoder: RecurrentEncoder | TransformerEncoder, decoder: Decoder):
         self.encoder = encoder
         self.decoder = decoder
 
@@ -28,8 +32,8 @@ def build(config, source_size: int, target_size: int, key: Key[Array, ""]) -> Se
         source = target
     else:
         source = embedding(source_size, key=named(key, "source_embedding"))
-    encoder = RecurrentEncoder(config, source, config.embedding, key=named(key, "encoder"))
-    decoder = RecurrentDecoder(
+    encoder = ENCODERS[config.encoder.kind](config, source, key=named(key, "encoder"))
+    decoder = DECODERS[config.decoder.kind](
         config, target, encoder.width, target_size, key=named(key, "decoder")
     )
     return Seq2Seq(encoder, decoder)

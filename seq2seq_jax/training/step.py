@@ -88,7 +88,9 @@ def make_train_step(config, graphdef: nnx.GraphDef, optimizer: optax.GradientTra
             hyper.dropout_output if drops_output else None,
         )
         state, source = model.decoder.start(
-            model.encoder(batch.source_BS, noise), hyper.attention_temperature
+            model.encoder(batch.source_BS, noise),
+            hyper.attention_temperature,
+            positions=batch.target_BT.shape[1],
         )
         if forced:
             unrolled = teacher_forcing.unroll_forced(

@@ -105,7 +105,7 @@ class Attention(nnx.Module):
         self.covers = config.memory_term == "coverage"
         self.moves = WINDOWS[config.window].remembers_position
 
-    def _split(self, x: Float[Array, "*N D"], project: Linear | None) -> Float[Array, "*N H D"]:
+    def _split(self, x: Float[Array, "*B W"], project: Linear | None) -> Float[Array, "*B N D"]:
         x = x if project is None else project(x)
         return x.reshape(*x.shape[:-1], self.heads, -1)
 
@@ -195,3 +195,29 @@ class FixedContext(nnx.Module):
         noise: Noise | None = None,
     ) -> tuple[Float[Array, "B M"], AttentionState]:
         return source.keys, state._replace(step=state.step + 1)
+
+
+def all_steps(
+    attention: Attention | FixedContext,
+    query_BTH: Float[Array, "B T H"],
+    source: Source,
+    state: AttentionState,
+    noise: Noise | None = None,
+) -> tuple[Float[Array, "B T M"], Float[Array, "B T N S"]]:
+    """Contexts and alignments of T steps from `state` on, where none needs the step before.
+
+    That is every score, normaliser, and the windows global, local_m and local_p, without memory
+    terms. At once, except for `joint` scores: one step after the other, they make one S x A array
+    at a time instead of T.
+    """
+
+    def one(query_BH, step):
+        context_BM, after = attention(query_BH, source, state._replace(step=step), noise)
+        return context_BM, after.alignment_BNS
+
+    step_T = state.step + jnp.arange(query_BTH.shape[1])
+    if isinstance(attention, FixedContext) or not attention.head.score.joint:
+        return jax.vmap(one, (1, 0), 1)(query_BTH, step_T)
+    found = jax.lax.map(lambda inputs: one(*inputs), (query_BTH.swapaxes(0, 1), step_T))
+    context_BTM, alignment_BTNS = (x.swapaxes(0, 1) for x in found)
+    return context_BTM, alignment_BTNS
