@@ -64,3 +64,12 @@ def test_without_gold_links_there_is_nothing_to_compare_with():
 )
 def test_no_diagnostics(mode, score):
     assert not DIAGNOSED & set(evaluate(4, mode=mode, **{"attention.score": score}))
+
+
+def test_several_heads_have_numbers_of_their_own():
+    found = evaluate(4, **{"attention.heads": 2})
+    for name in DIAGNOSED - {"aer"}:
+        heads = [found[f"{name}/head{n}"] for n in (0, 1)]
+        assert found[name] == pytest.approx(np.mean(heads), rel=1e-5)
+    assert {"aer", "aer/head0", "aer/head1"} < set(found)
+    assert found["alignment_entropy/head0"] != found["alignment_entropy/head1"]
