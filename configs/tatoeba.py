@@ -23,7 +23,7 @@ def get_config():
         side.lowercase = True
         side.min_frequency = 2
         side.max_length = 20
-    config.data.train_size = 30_000
+    config.data.train_size = 60_000
     config.data.valid_size = 1000
 
     config.data.batch_size = 128
@@ -34,11 +34,11 @@ def get_config():
     config.model.attention.width = 128
     config.model.dropout.input = 0.1
 
-    config.train.epochs = 3.0
+    config.train.epochs = 5.0
     config.train.schedule = "linear"
     config.train.learning_rate = 4e-3
     config.train.log_every = 50
-    config.train.eval_every = 250
+    config.train.eval_every = 500
 
     config.evaluation.show = ("je suis étudiant .", "il fait froid aujourd'hui .")
 
