@@ -84,7 +84,7 @@ def test_values_and_gradients_are_those_of_the_papers(overrides):
     case = {name: named[name] for name in ("norm", "positions", "score")}
     case |= {"heads": 2, "cross_heads": overrides["attention.heads"]}
     real_BT = PADDED.target_BT != 0
-    examples = range(len(BATCH.index_B))
+    examples, fed_BT = range(len(BATCH.index_B)), np.array(fed(PADDED))
 
     @jax.jit
     @functools.partial(jax.value_and_grad, has_aux=True)
@@ -97,7 +97,7 @@ def test_values_and_gradients_are_those_of_the_papers(overrides):
     def expected(arrays):
         p = nested(arrays)
         for row in examples:
-            source, tokens = PADDED.source_BS[row], np.array(fed(PADDED))[row][real_BT[row]]
+            source, tokens = PADDED.source_BS[row], fed_BT[row][real_BT[row]]
             yield reference_transformer.translate(p, source[source != 0], tokens, case)
 
     def reference_loss(arrays):
@@ -108,7 +108,7 @@ def test_values_and_gradients_are_those_of_the_papers(overrides):
             )
         )
 
-    (_, (memory, alignment_BTNS, logits_BTV)), gradient = probe(params)
+    (_, (memory, alignment_BTNS, logits_BTV)), gradient = jax.device_get(probe(params))
     arrays = flat(params)
     # Products, norms and softmax one after another in float32, with terms of size 1.
     close = {"rtol": 5e-5, "atol": 2e-5}
@@ -213,18 +213,19 @@ def test_beside_a_recurrent_side_padding_batch_and_order_change_nothing(side):
         | {f"{side}.kind": "recurrent", "encoder.bidirectional": False}
     )
     run = jax.jit(functools.partial(forward, graphdef))
-    memory, _, alignment_BTNS, logits_BTV = run(params, BATCH)
+    memory, _, alignment_BTNS, logits_BTV = jax.device_get(run(params, BATCH))
     order_B = np.array([2, 0, 1])
-    other = run(params, pad(take(BATCH, order_B), rows=2, source=3, target=2))
+    other = pad(take(BATCH, order_B), rows=2, source=3, target=2)
+    other = jax.device_get(run(params, other))
     B, T, _, S = alignment_BTNS.shape
     real_BT = BATCH.target_BT[order_B] != 0
     close = {"rtol": 1e-5, "atol": 1e-6}  # the order of sums differs, nothing else
     for got, want in zip(other[0][::3], memory[::3], strict=True):
         np.testing.assert_allclose(got[:B, :S], want[order_B], **close)
         np.testing.assert_array_equal(got[B:], 0.0)
-    got, want = np.array(other[2])[:B, :T, :, :S], np.array(alignment_BTNS)[order_B]
+    got, want = other[2][:B, :T, :, :S], alignment_BTNS[order_B]
     np.testing.assert_allclose(got[real_BT], want[real_BT], **close)
-    got, want = np.array(other[3])[:B, :T], np.array(logits_BTV)[order_B]
+    got, want = other[3][:B, :T], logits_BTV[order_B]
     np.testing.assert_allclose(got[real_BT], want[real_BT], **close)
 
 
