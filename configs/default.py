@@ -130,7 +130,14 @@ def get_config() -> ml_collections.ConfigDict:
     forcing.floor = 0.0  # no schedule falls below it
     forcing.decay = 1.0  # linear: fall an update; exponential: k < 1; inverse_sigmoid: k >= 1
     forcing.granularity = "token"  # token | step | sequence | batch: who shares a coin
-    forcing.feed = "argmax"  # argmax | sample | uniform: what replaces gold
+    # What replaces gold: argmax | sample | uniform (one token), or a mixture of embeddings:
+    # gumbel | top_k_mixture | softmax_mixture; docs/teacher_forcing.md has the formulas.
+    forcing.feed = "argmax"
+    forcing.temperature = 1.0  # divides the logits that a token is drawn from or mixed by
+    forcing.top_k = 5  # of top_k_mixture: how many tokens
+    forcing.gradient = "none"  # none | through: does the loss reach the prediction that is fed?
+    # 0: step by step; k: over the whole target at once, k times to predict and once for the loss.
+    forcing.passes = 0
 
     evaluation = config.evaluation = ml_collections.ConfigDict()
     evaluation.batch_size = 128  # sentences

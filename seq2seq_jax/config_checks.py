@@ -29,6 +29,7 @@ NORMALIZERS = ("softmax", "sparsemax", "entmax15", "entmax", "sigmoid", "hard", 
 WINDOWS = ("global", "local_m", "local_p", "monotonic", "chunkwise")
 MEMORY_TERMS = ("none", "location", "coverage")
 CELLS = ("elman", "gru", "lstm")
+FEEDS = ("argmax", "sample", "gumbel", "top_k_mixture", "softmax_mixture", "uniform")
 KINDS = ("recurrent", "transformer")
 POSITIONS = ("sinusoidal", "learned", "rotary")
 
@@ -76,7 +77,8 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "train.best_metric": tuple(METRICS),
     "teacher_forcing.schedule": ("constant", "linear", "exponential", "inverse_sigmoid"),
     "teacher_forcing.granularity": ("token", "step", "sequence", "batch"),
-    "teacher_forcing.feed": ("argmax", "sample", "uniform"),
+    "teacher_forcing.feed": FEEDS,
+    "teacher_forcing.gradient": ("none", "through"),
     "evaluation.modes": ("forced", "free", "greedy"),  # a tuple of them
 }
 
@@ -169,6 +171,9 @@ RANGES: dict[str, Range] = {
     "teacher_forcing.ratio": _SHARE,
     "teacher_forcing.floor": _SHARE,
     "teacher_forcing.decay": _FROM_0,
+    "teacher_forcing.temperature": _ABOVE_0,
+    "teacher_forcing.top_k": _FROM_1,
+    "teacher_forcing.passes": _FROM_0,
     "evaluation.batch_size": _FROM_1,
     "evaluation.max_examples": _FROM_0,
     "evaluation.max_length_factor": _FROM_0,
@@ -216,7 +221,7 @@ def _rules(config: ConfigDict) -> Iterator[str]:
     yield from _data_rules(config.data)
     yield from _model_rules(config)
     yield from _train_rules(config)
-    yield from _forcing_rules(config.teacher_forcing)
+    yield from _forcing_rules(config.teacher_forcing, config.model.decoder)
     if config.evaluation.max_length_factor == config.evaluation.max_length_extra == 0:
         yield (
             "evaluation.max_length_factor and evaluation.max_length_extra are both 0, so that no"
@@ -343,7 +348,7 @@ def _train_rules(config: ConfigDict) -> Iterator[str]:
         yield "train.best_metric = valid/aer needs alignments, which score = none does not have"
 
 
-def _forcing_rules(forcing: ConfigDict) -> Iterator[str]:
+def _forcing_rules(forcing: ConfigDict, decoder: ConfigDict) -> Iterator[str]:
     schedule, decay = forcing.schedule, forcing.decay
     if schedule != "constant" and forcing.floor > forcing.ratio:
         yield (
@@ -354,6 +359,17 @@ def _forcing_rules(forcing: ConfigDict) -> Iterator[str]:
         yield f"teacher_forcing.decay = {decay}: exponential (k**i) needs 0 < k < 1, as 0.999"
     if schedule == "inverse_sigmoid" and decay < 1:
         yield f"teacher_forcing.decay = {decay}: inverse_sigmoid, k/(k + exp(i/k)), needs k >= 1"
+    if forcing.feed == "uniform" and forcing.gradient == "through":
+        yield (
+            "teacher_forcing.gradient = through has nothing to flow through with"
+            " teacher_forcing.feed = uniform, which asks no prediction; take none"
+        )
+    if forcing.passes and decoder.kind != "transformer":
+        yield (
+            f"teacher_forcing.passes = {forcing.passes} is for model.decoder.kind = transformer,"
+            " which goes over a whole target at once; a recurrent decoder takes its steps one by"
+            " one in each pass, and passes = 0 is exact in a single one"
+        )
 
 
 def unknown(key: str, known: Iterable[str]) -> str:

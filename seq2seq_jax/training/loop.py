@@ -153,6 +153,7 @@ class _Trainer:
         hyper = self._hyper(
             learning_rate=np.float32(self._rate),
             ratio=np.float32(self._ratio),
+            feed_temperature=np.float32(config.teacher_forcing.temperature),
             dropout_input=np.float32(dropout.input),
             dropout_output=np.float32(dropout.output),
             label_smoothing=np.float32(config.train.label_smoothing),

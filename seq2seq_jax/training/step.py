@@ -11,6 +11,7 @@ from jaxtyping import Array, Float, Int, Key
 from seq2seq_jax.models.layers import Noise
 from seq2seq_jax.rng import named
 from seq2seq_jax.training import teacher_forcing
+from seq2seq_jax.training.feeds import Feed
 from seq2seq_jax.training.losses import coverage_loss, cross_entropy
 from seq2seq_jax.types import Batch
 
@@ -47,6 +48,7 @@ class Hyper(NamedTuple):
 
     learning_rate: Float[Array, ""]
     ratio: Float[Array, ""]
+    feed_temperature: Float[Array, ""]
     dropout_input: Float[Array, ""]
     dropout_output: Float[Array, ""]
     label_smoothing: Float[Array, ""]
@@ -74,6 +76,7 @@ def make_train_step(config, graphdef: nnx.GraphDef, optimizer: optax.GradientTra
     sum runs over all micro-batches, so that accumulation changes rounding alone.
     """
     forcing, ema_decay = config.teacher_forcing, config.train.ema_decay
+    through = forcing.gradient == "through"
     # Rates are traced, but where there is no dropout no mask is drawn at all.
     drops_input, drops_output = config.model.dropout.input > 0, config.model.dropout.output > 0
     covers = config.train.coverage_loss > 0
@@ -106,7 +109,8 @@ def make_train_step(config, graphdef: nnx.GraphDef, optimizer: optax.GradientTra
                 named(key, "teacher_forcing"),
                 batch.index_B,
                 granularity=forcing.granularity,
-                feed=forcing.feed,
+                feed=Feed(forcing.feed, through, forcing.top_k, hyper.feed_temperature),
+                passes=forcing.passes,
                 noise=noise,
             )
         logits_BTV = model.decoder.logits(unrolled.readout_BTH)

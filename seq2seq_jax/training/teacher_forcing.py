@@ -1,9 +1,9 @@
-"""Teacher forcing: which token the decoder is fed at each step of a known target.
+"""Teacher forcing: what the decoder is fed at each step of a known target.
 
 One definition: `ratio` is the probability that the GOLD token is fed; 1 feeds gold always, 0 never.
-Where gold is not fed, the `feed` chooses a token from the model's own prediction. The first step is
-fed the start token and has no coin. Coins and samples of an example depend on the key, its index
-and the position alone, never on the batch around it or on padding.
+Where gold is not fed, the `feed` makes something of the model's own prediction (feeds.py). The
+first step is fed the start token and has no coin. Coins and draws of an example depend on the key,
+its index and the position alone, never on the batch around it or on padding.
 """
 
 import math
@@ -14,18 +14,17 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, Key
 
 from seq2seq_jax.models.attention.mechanism import Source
-from seq2seq_jax.models.decoders import DecoderState, RecurrentDecoder
+from seq2seq_jax.models.decoders import Decoder, DecoderState
 from seq2seq_jax.models.layers import Noise
 from seq2seq_jax.rng import named
-from seq2seq_jax.types import BOS, PAD, SPECIALS
+from seq2seq_jax.training.feeds import ARGMAX, Feed
+from seq2seq_jax.types import BOS, PAD
 
-# What every granularity and every feed takes and gives.
+# What every granularity takes and gives.
 RootKey = Key[Array, ""]
 Indices = Int[Array, " B"]
 Coins = Float[Array, "B T"]
-Logits = Float[Array, "B V"]
 Keys = Key[Array, " B"]
-Tokens = Int[Array, " B"]
 
 
 def ratio_at(forcing, step: int) -> float:
@@ -47,6 +46,11 @@ def ratio_at(forcing, step: int) -> float:
 
 def _per_example(key: RootKey, index_B: Indices) -> Keys:
     return jax.vmap(jax.random.fold_in, in_axes=(None, 0))(key, index_B)
+
+
+def _per_position(keys_B: Keys, positions: int) -> Key[Array, "B T"]:
+    at_positions = jax.vmap(jax.random.fold_in, in_axes=(None, 0))
+    return jax.vmap(at_positions, in_axes=(0, None))(keys_B, jnp.arange(positions))
 
 
 def token_coins(key: RootKey, index_B: Indices, positions: int) -> Coins:
@@ -80,25 +84,6 @@ GRANULARITIES = {
 }
 
 
-def argmax_feed(logits_BV: Logits, keys_B: Keys) -> Tokens:
-    """The likeliest token."""
-    return jnp.argmax(logits_BV, axis=-1)
-
-
-def sample_feed(logits_BV: Logits, keys_B: Keys) -> Tokens:
-    """A draw from the model's distribution."""
-    return jax.vmap(jax.random.categorical)(keys_B, logits_BV)
-
-
-def uniform_feed(logits_BV: Logits, keys_B: Keys) -> Tokens:
-    """Any word, whatever the model says: noise as the control of scheduled sampling."""
-    first, size = len(SPECIALS), logits_BV.shape[-1]
-    return jax.vmap(lambda key: jax.random.randint(key, (), first, size))(keys_B)
-
-
-FEEDS = {"argmax": argmax_feed, "sample": sample_feed, "uniform": uniform_feed}
-
-
 class Unrolled(NamedTuple):
     """What a decoder did along a target: readouts, alignments, the tokens fed, whose they were."""
 
@@ -123,7 +108,7 @@ def coin_counts(
 
 
 def unroll_forced(
-    decoder: RecurrentDecoder,
+    decoder: Decoder,
     state: DecoderState,
     source: Source,
     target_BT: Int[Array, "B T"],
@@ -136,8 +121,26 @@ def unroll_forced(
     return Unrolled(readout_BTH, alignment_BTNS, fed_BT, jnp.ones(fed_BT.shape, bool))
 
 
+class _Plan(NamedTuple):
+    """What is known before the decoder runs, of all positions or of one.
+
+    The gold inputs and their embeddings, where they are fed, and the keys of what is drawn.
+    """
+
+    token_BT: Int[Array, "B T"]
+    x_BTE: Float[Array, "B T E"]
+    gold_BT: Bool[Array, "B T"]
+    keys_BT: Key[Array, "B T"]
+
+    def mix(self, chosen):
+        """(tokens, vectors): gold where it is fed, else what was chosen."""
+        token, x = chosen
+        token = jnp.where(self.gold_BT, self.token_BT, token)
+        return token, jnp.where(self.gold_BT[..., None], self.x_BTE, x)
+
+
 def unroll(
-    decoder: RecurrentDecoder,
+    decoder: Decoder,
     state: DecoderState,
     source: Source,
     target_BT: Int[Array, "B T"],
@@ -146,29 +149,58 @@ def unroll(
     index_B: Int[Array, " B"],
     *,
     granularity: str = "token",
-    feed: str = "argmax",
+    feed: Feed = ARGMAX,
+    passes: int = 0,
     noise: Noise | None = None,
 ) -> Unrolled:
-    """Feeds gold with probability `ratio`, else what `feed` chooses (Bengio et al. 2015).
+    """Feeds gold with probability `ratio`, else what `feed` makes of the prediction before.
 
-    No gradient flows through the choice. It costs one output projection a step.
+    With `passes` = 0 the decoder goes step by step, and each prediction knows all that was fed
+    before it (Bengio et al. 2015). With k >= 1 it goes over the whole target at once, k times to
+    predict and once more for the loss: first fed gold, then gold mixed with what the pass before
+    predicted. k = 1 is Mihaylova & Martins (2019), k > 1 Duckworth et al. (2019). Coins and draws
+    are the same in every pass and step by step. The pass after k others is fed the right inputs at
+    k + 1 positions at least, so that with T - 1 passes nothing differs from step by step.
     """
     positions = target_BT.shape[1]
+    token_BT = shift_right(target_BT)
     uniform_BT = GRANULARITIES[granularity](named(key, "coins"), index_B, positions)
-    gold_BT = (uniform_BT < ratio).at[:, 0].set(True)
-    keys_B = _per_example(named(key, "feed"), index_B)
+    plan = _Plan(
+        token_BT,
+        decoder.embedding(token_BT),
+        (uniform_BT < ratio).at[:, 0].set(True),
+        _per_position(_per_example(named(key, "feed"), index_B), positions),
+    )
+    if passes:
+        return _in_passes(decoder, state, source, plan, feed, passes, noise)
+    return _step_by_step(decoder, state, source, plan, feed, noise)
 
-    def step(carry, inputs):
-        state, chosen_B = carry
-        token_B = jnp.where(inputs[1], inputs[0], chosen_B)
-        at_step_B = jax.vmap(jax.random.fold_in, in_axes=(0, None))(keys_B, state.attention.step)
-        state, readout_BH = decoder.step(state, decoder.embedding(token_B), source, noise)
-        logits_BV = jax.lax.stop_gradient(decoder.logits(readout_BH))
-        chosen_B = FEEDS[feed](logits_BV, at_step_B).astype(token_B.dtype)
-        return (state, chosen_B), (readout_BH, state.attention.alignment_BNS, token_B)
 
-    start_B = jnp.full(target_BT.shape[:1], BOS, target_BT.dtype)
-    inputs = (shift_right(target_BT).T, gold_BT.T)
-    _, outputs = jax.lax.scan(step, (state, start_B), inputs)
+def _step_by_step(decoder, state, source, plan: _Plan, feed: Feed, noise) -> Unrolled:
+    def step(carry, now: _Plan):
+        state, chosen = carry
+        token_B, x_BE = now.mix(chosen)
+        state, readout_BH = decoder.step(state, x_BE, source, noise)
+        chosen = feed(decoder.logits(readout_BH), now.keys_BT, decoder.embedding)
+        return (state, chosen), (readout_BH, state.attention.alignment_BNS, token_B)
+
+    by_time = jax.tree.map(lambda x: x.swapaxes(0, 1), plan)
+    start = plan.token_BT[:, 0], plan.x_BTE[:, 0]  # replaced by gold, which has no coin there
+    _, outputs = jax.lax.scan(step, (state, start), by_time)
     readout_BTH, alignment_BTNS, fed_BT = (x.swapaxes(0, 1) for x in outputs)
-    return Unrolled(readout_BTH, alignment_BTNS, fed_BT, gold_BT)
+    return Unrolled(readout_BTH, alignment_BTNS, fed_BT, plan.gold_BT)
+
+
+def _in_passes(decoder, state, source, plan: _Plan, feed: Feed, passes: int, noise) -> Unrolled:
+    def choose(logits_BV, keys_B):
+        return feed(logits_BV, keys_B, decoder.embedding)
+
+    def again(fed, _):
+        readout_BTH, _ = decoder.forced(state, source, fed[1], noise)
+        chosen = jax.vmap(choose, in_axes=1, out_axes=1)(decoder.logits(readout_BTH), plan.keys_BT)
+        # What was predicted at t - 1 is fed at t; at 0 gold is.
+        return plan.mix(jax.tree.map(lambda x: jnp.roll(x, 1, axis=1), chosen)), None
+
+    (fed_BT, x_BTE), _ = jax.lax.scan(again, (plan.token_BT, plan.x_BTE), length=passes)
+    readout_BTH, alignment_BTNS = decoder.forced(state, source, x_BTE, noise)
+    return Unrolled(readout_BTH, alignment_BTNS, fed_BT, plan.gold_BT)

@@ -10,6 +10,8 @@ import pytest
 
 from seq2seq_jax import rng
 from seq2seq_jax.models.seq2seq import initialize
+from seq2seq_jax.training import teacher_forcing
+from seq2seq_jax.training.feeds import Feed
 from seq2seq_jax.training.losses import cross_entropy
 from seq2seq_jax.training.step import WINDOW, Hyper, init_state, make_train_step
 from seq2seq_jax.types import Batch
@@ -29,9 +31,16 @@ SGD = optax.scale(-1.0)  # updates are minus the gradient: parameters show it
 RATE = 0.5
 
 
-def hyper(learning_rate=RATE, ratio=1.0, dropout=0.0, label_smoothing=0.0):
-    values = (learning_rate, ratio, dropout, dropout, label_smoothing)
-    return Hyper(*map(jnp.float32, values))
+def hyper(learning_rate=RATE, ratio=1.0, dropout=0.0, **others):
+    neutral = {
+        "feed_temperature": 1.0,
+        "label_smoothing": 0.0,
+        "attention_temperature": 1.0,
+        "coverage_loss": 0.0,
+    }
+    values = neutral | others | {"learning_rate": learning_rate, "ratio": ratio}
+    values |= {"dropout_input": dropout, "dropout_output": dropout}
+    return Hyper(**{name: jnp.float32(value) for name, value in values.items()})
 
 
 def config(model=(), forcing=(), **train):
@@ -195,14 +204,40 @@ def test_a_non_finite_update_is_not_applied_and_named(broken):
 
 
 def test_new_numbers_compile_nothing():
-    model = (("dropout.input", 0.1), ("dropout.output", 0.1))
-    step, traces = stepper(model=model)
-    batch = jax.tree.map(jnp.asarray, BATCH)
-    state = start()
-    for h in (hyper(), hyper(0.1, 0.25, 0.3, 0.1), hyper(0.0, 0.0, 0.0, 0.2)):
-        state = step(state, batch, h, KEY, forced=False)
+    """Each of them, and the key, in a step that reads them all: it makes another update."""
+    step, traces = stepper(
+        model=(("dropout.input", 0.1), ("dropout.output", 0.1)),
+        forcing=(("feed", "gumbel"), ("gradient", "through")),
+        train=(("coverage_loss", 1.0),),
+    )
+    batch, state = jax.tree.map(jnp.asarray, BATCH), start()
+    base = hyper(0.5, 0.9, 0.1, label_smoothing=0.1, coverage_loss=0.5)
+    updates = {"base": (base, KEY), "key": (base, jax.random.key(1))}
+    for name in Hyper._fields:
+        updates[name] = (base._replace(**{name: jnp.float32(0.25)}), KEY)
+    tables = {
+        name: flat(step(state, batch, *numbers, forced=False).params)["decoder/embedding/table"]
+        for name, numbers in updates.items()
+    }
     assert traces == [False]
-    assert state.step == 3
+    unread = [name for name in tables if (tables[name] == tables["base"]).all()]
+    assert unread == ["base"]
+
+
+def test_teacher_forcing_is_that_of_the_config(monkeypatch):
+    given, unroll = {}, teacher_forcing.unroll
+
+    def spy(*args, **options):
+        given.update(options)
+        return unroll(*args, **options)
+
+    monkeypatch.setattr(teacher_forcing, "unroll", spy)
+    forcing = {"feed": "top_k_mixture", "top_k": 2, "gradient": "through"}
+    values = config(forcing=(forcing | {"passes": 3, "granularity": "step"}).items())
+    step = functools.partial(make_train_step(values, small_model()[0], SGD), forced=False)
+    jax.eval_shape(step, start(), jax.tree.map(jnp.asarray, BATCH), hyper(), KEY)
+    assert given["feed"][:3] == Feed("top_k_mixture", through=True, top_k=2)[:3]
+    assert (given["passes"], given["granularity"]) == (3, "step")
 
 
 def test_dropout_rates_are_followed_and_noise_is_new_at_each_step():

@@ -9,9 +9,11 @@ import numpy as np
 import pytest
 from flax import nnx
 
+from seq2seq_jax.models.encoders import Memory
+from seq2seq_jax.models.layers import Noise
+from seq2seq_jax.training.feeds import FEEDS, Feed
 from seq2seq_jax.training.losses import cross_entropy
 from seq2seq_jax.training.teacher_forcing import (
-    FEEDS,
     GRANULARITIES,
     coin_counts,
     ratio_at,
@@ -19,12 +21,12 @@ from seq2seq_jax.training.teacher_forcing import (
     unroll,
     unroll_forced,
 )
-from seq2seq_jax.types import Batch
 from tests import reference
 from tests.small import (
     ROUNDING,
     TARGET_SIZE,
     flat,
+    nested,
     pad,
     rows,
     small_batch,
@@ -35,10 +37,24 @@ from tests.small import (
 
 KEY = jax.random.key(11)
 BATCH = small_batch(targets=(5, 2, 4, 5), sources=(2, 4, 3, 1))
-WORDS = TARGET_SIZE - 4
+ALL = BATCH.target_BT.shape[1] - 1  # passes that leave no difference from step by step
 
 
-def free_run(params, batch, ratio, key, granularity, feed):
+TEMPERATURE = 0.8
+
+
+def free_run(
+    params,
+    batch,
+    ratio,
+    key,
+    noise=None,
+    granularity="token",
+    feed="argmax",
+    through=False,
+    passes=0,
+):
+    """What was done along the targets, and the logits."""
     graphdef, _ = small_model()
     model = nnx.merge(graphdef, params)
     state, source = model.decoder.start(model.encoder(batch.source_BS))
@@ -51,19 +67,21 @@ def free_run(params, batch, ratio, key, granularity, feed):
         key,
         batch.index_B,
         granularity=granularity,
-        feed=feed,
+        feed=Feed(feed, through, 3, jnp.float32(TEMPERATURE)),
+        passes=passes,
+        noise=noise,
     )
     return unrolled, model.decoder.logits(unrolled.readout_BTH)
 
 
-compiled = functools.partial(jax.jit, static_argnames=("granularity", "feed"))(free_run)
+compiled = functools.partial(jax.jit, static_argnames=("granularity", "feed", "through", "passes"))(
+    free_run
+)
 
 
-def run(ratio, batch=BATCH, granularity="token", feed="argmax", key=KEY):
+def run(ratio, batch=BATCH, key=KEY, noise=None, **static):
     batch = jax.tree.map(jnp.asarray, batch)
-    return compiled(
-        small_model()[1], batch, jnp.float32(ratio), key, granularity=granularity, feed=feed
-    )
+    return compiled(small_model()[1], batch, jnp.float32(ratio), key, noise, **static)
 
 
 @functools.cache
@@ -91,7 +109,7 @@ def test_ratio_1_is_the_forced_path(granularity):
     np.testing.assert_array_equal(unrolled.fed_BT, want.fed_BT)
     assert unrolled.gold_BT.all() and want.gold_BT.all()
     np.testing.assert_allclose(unrolled.readout_BTH, want.readout_BTH, rtol=1e-6, atol=1e-6)
-    np.testing.assert_allclose(unrolled.alignment_BTS, want.alignment_BTS, rtol=1e-6, atol=1e-6)
+    np.testing.assert_allclose(unrolled.alignment_BTNS, want.alignment_BTNS, rtol=1e-6, atol=1e-6)
 
 
 @pytest.mark.parametrize("granularity", GRANULARITIES)
@@ -184,34 +202,32 @@ def test_unroll_follows_the_granularity(granularity):
     assert over_time == (granularity in ("sequence", "batch"))
 
 
-@pytest.mark.parametrize("feed", FEEDS)
-def test_what_an_example_is_fed_depends_on_nothing_around_it(feed):
-    unrolled, _ = run(0.5, feed=feed)
-    order = [2, 3, 0]
-    other, _ = run(0.5, pad(take(BATCH, order), 1, 2, 2), feed=feed)
-    real_BT = BATCH.target_BT[order] != 0
-    want_BT = np.array(unrolled.fed_BT)[order]
-    np.testing.assert_array_equal(np.array(other.fed_BT)[:3, :5][real_BT], want_BT[real_BT])
+# Three rows of BATCH in another order, among more padding and with a row of filler.
+ORDER = np.array([2, 3, 0])
+AROUND = pad(take(BATCH, ORDER), rows=1, source=2, target=2)
+
+
+@pytest.mark.parametrize(
+    ("feed", "passes"), [("sample", 0), ("gumbel", 0), ("uniform", 0), ("sample", ALL)]
+)
+def test_what_an_example_is_fed_depends_on_nothing_around_it(feed, passes):
+    unrolled, logits_BTV = run(0.5, feed=feed, passes=passes)
+    other, other_BTV = run(0.5, AROUND, feed=feed, passes=passes)
+    real_BT = BATCH.target_BT[ORDER] != 0
+    want_BT, got_BT = np.array(unrolled.fed_BT)[ORDER], np.array(other.fed_BT)[:3, :5]
+    np.testing.assert_array_equal(got_BT[real_BT], want_BT[real_BT])
+    # The logits depend on the vectors fed, of which the tokens show only the largest part.
+    want_BTV, got_BTV = np.array(logits_BTV)[ORDER], np.array(other_BTV)[:3, :5]
+    np.testing.assert_allclose(got_BTV[real_BT], want_BTV[real_BT], **ROUNDING)
 
 
 def test_coin_counts_are_those_of_real_positions_after_the_first():
-    batch = pad(BATCH, rows=2, target=3)
-    unrolled, _ = run(0.5, batch)
-    gold, coins = coin_counts(unrolled, jnp.asarray(batch.target_BT))
-    lengths = (5, 2, 4, 5)
+    unrolled, _ = run(0.5, AROUND, feed="sample")
+    gold, coins = coin_counts(unrolled, jnp.asarray(AROUND.target_BT))
+    lengths = (4, 5, 5)
     assert coins == sum(length - 1 for length in lengths)
     gold_BT = np.array(unrolled.gold_BT)
     assert gold == sum(gold_BT[row, 1:length].sum() for row, length in enumerate(lengths))
-
-
-def test_the_realised_share_of_a_quarter():
-    many = Batch(
-        np.tile(BATCH.source_BS, (50, 1)), rows([12] * 200, 12, TARGET_SIZE), np.arange(200)
-    )
-    unrolled, _ = run(0.25, many._replace(index_B=np.arange(200, dtype=np.int32)))
-    gold, coins = coin_counts(unrolled, jnp.asarray(many.target_BT))
-    assert coins == 200 * 11
-    assert abs(float(gold / coins) - 0.25) < 5 * np.sqrt(0.25 * 0.75 / 2200)
 
 
 def chi_square(tokens, share_V):
@@ -222,7 +238,7 @@ def chi_square(tokens, share_V):
     return ((seen_V - want_V)[want_V > 0] ** 2 / want_V[want_V > 0]).sum()
 
 
-class TestFeeds:
+class TestMany:
     """2000 copies of one example, told apart by their index alone."""
 
     BOUND = 37.7  # chi-square with 12 degrees of freedom exceeds it once in 6000 times; with
@@ -233,67 +249,174 @@ class TestFeeds:
         one = take(BATCH, [0] * 2000)
         return one._replace(index_B=np.arange(2000, dtype=np.int32))
 
+    def test_the_realised_share_of_a_quarter(self):
+        unrolled, _ = run(0.25, self.copies, feed="sample")
+        gold, coins = coin_counts(unrolled, jnp.asarray(self.copies.target_BT))
+        assert coins == 2000 * 4
+        assert abs(float(gold / coins) - 0.25) < 5 * np.sqrt(0.25 * 0.75 / 8000)
+
     def test_samples_follow_the_models_distribution(self):
         unrolled, logits_BTV = run(0.0, self.copies, feed="sample")
-        share_V = np.exp(reference.log_softmax(np.float64(logits_BTV[0, 0])))
+        share_V = np.exp(reference.log_softmax(np.float64(logits_BTV[0, 0]) / TEMPERATURE))
         assert chi_square(unrolled.fed_BT[:, 1], share_V) < self.BOUND
         # Each step draws anew: it repeats the token before as often as its distribution says.
         first_B = np.array(unrolled.fed_BT[:, 1])
-        second_BV = np.exp(reference.log_softmax(np.float64(logits_BTV[:, 1])))
+        second_BV = np.exp(reference.log_softmax(np.float64(logits_BTV[:, 1]) / TEMPERATURE))
         repeats = np.mean(unrolled.fed_BT[:, 2] == first_B)
         assert abs(repeats - second_BV[np.arange(2000), first_B].mean()) < 5 * 0.5 / 2000**0.5
 
-    def test_uniform_tokens_are_words_and_all_words(self):
-        unrolled, _ = run(0.0, self.copies, feed="uniform")
-        tokens = np.array(unrolled.fed_BT[:, 1:])
-        share_V = np.append(np.zeros(4), np.full(WORDS, 1 / WORDS))
-        assert chi_square(tokens, share_V) < self.BOUND
 
-    def test_uniform_is_deaf_to_the_model(self):
-        keys_B = jax.random.split(KEY, 50)
-        logits_BV = jnp.zeros((50, 9)).at[:, 5].set(100.0)
-        drawn = FEEDS["uniform"](logits_BV, keys_B)
-        np.testing.assert_array_equal(drawn, FEEDS["uniform"](-logits_BV, keys_B))
-        assert len(np.unique(drawn)) == 5
+@jax.jit
+@jax.value_and_grad
+def fed_by_weights(params, weight_BTV):
+    """The loss of a decoder that is fed constant weights of the embeddings."""
+    model = nnx.merge(small_model()[0], params)
+    state, source = model.decoder.start(model.encoder(jnp.asarray(BATCH.source_BS)))
+    x_BTE = weight_BTV @ model.decoder.embedding.table[...]
+    readout_BTH, _ = model.decoder.forced(state, source, x_BTE)
+    logits_BTV = model.decoder.logits(readout_BTH)
+    return cross_entropy(logits_BTV, jnp.asarray(BATCH.target_BT)).objective
 
 
-def test_no_gradient_flows_through_the_choice(feed="sample"):
-    """The gradient is that of a decoder which is fed the same tokens as constants."""
-    graphdef, params = small_model()
-    batch = jax.tree.map(jnp.asarray, BATCH)
+@pytest.mark.parametrize(("feed", "passes"), [("sample", 0), ("sample", 2), ("softmax_mixture", 0)])
+def test_without_through_what_is_fed_is_chosen_as_if_by_hand(feed, passes):
+    """No gradient reaches the prediction; the embeddings learn from what is fed."""
+    params, batch = small_model()[1], jax.tree.map(jnp.asarray, BATCH)
 
     def chosen(params):
-        _, logits_BTV = free_run(params, batch, jnp.float32(0.3), KEY, "token", feed)
-        return cross_entropy(logits_BTV, batch.target_BT).objective
+        ratio = jnp.float32(0.3)
+        unrolled, logits_BTV = free_run(params, batch, ratio, KEY, feed=feed, passes=passes)
+        return cross_entropy(logits_BTV, batch.target_BT).objective, (unrolled, logits_BTV)
 
-    fed_BT = run(0.3, feed=feed)[0].fed_BT
-
-    def constant(params):
-        model = nnx.merge(graphdef, params)
-        state, source = model.decoder.start(model.encoder(batch.source_BS))
-        as_target_BT = jnp.concatenate([fed_BT[:, 1:], fed_BT[:, :1]], axis=1)
-        readout_BTH = unroll_forced(model.decoder, state, source, as_target_BT).readout_BTH
-        return cross_entropy(model.decoder.logits(readout_BTH), batch.target_BT).objective
-
-    value, got = jax.jit(jax.value_and_grad(chosen))(params)
-    want_value, want = jax.jit(jax.value_and_grad(constant))(params)
+    (value, (unrolled, logits_BTV)), got = jax.jit(jax.value_and_grad(chosen, has_aux=True))(params)
+    weight_BTV = jax.nn.one_hot(unrolled.fed_BT, TARGET_SIZE)
+    if feed == "softmax_mixture":
+        mixed_BTV = jnp.roll(jax.nn.softmax(logits_BTV / TEMPERATURE), 1, axis=1)
+        weight_BTV = jnp.where(unrolled.gold_BT[..., None], weight_BTV, mixed_BTV)
+    want_value, want = fed_by_weights(params, weight_BTV)
     np.testing.assert_allclose(value, want_value, rtol=1e-6)
     for path, array in flat(want).items():
         np.testing.assert_allclose(flat(got)[path], array, **ROUNDING, err_msg=path)
 
 
-def test_another_ratio_compiles_nothing():
-    traces = []
+class TestThrough:
+    """The gradient that comes by way of the predictions, step by step and in passes: NumPy's."""
 
-    @jax.jit
-    def counted(ratio):
-        traces.append(1)
+    WEIGHT = np.random.default_rng(5).standard_normal((*BATCH.target_BT.shape, TARGET_SIZE))
+    SUMMARY = np.float32(np.random.default_rng(6).standard_normal((4, 6)))
+
+    def loss(self, arrays, gold_BT, passes):
+        """The sum of logits * WEIGHT, in float64, one example and one position at a time."""
+        p = nested(arrays)["decoder"]
+        bridge, table = p["initial_state"]["bridges"]["0"]["0"], p["embedding"]["table"]
+
+        def step(carry, x):
+            carry = reference.elman(carry, x, p["cells"]["0"])
+            attentional = np.tanh(carry[0] @ p["combine"]["kernel"])
+            return carry, attentional @ p["output"]["kernel"] + p["output_bias"]
+
+        def along(row, inputs):
+            """Logits of all steps; an input may ask for those before it."""
+            carry = (np.tanh(np.float64(self.SUMMARY[row]) @ bridge["kernel"] + bridge["bias"]),)
+            logits = []
+            for x in inputs:
+                carry, logits_V = step(carry, x(logits))
+                logits.append(logits_V)
+            return logits
+
+        def example(row):
+            def gold(t):
+                return table[BATCH.target_BT[row, t - 1] if t else 1]
+
+            def fed(t, logits):
+                if gold_BT[row, t]:
+                    return gold(t)
+                return np.exp(reference.log_softmax(logits[t - 1] / TEMPERATURE)) @ table
+
+            steps = range(BATCH.target_BT.shape[1])
+            if not passes:
+                return along(row, [functools.partial(fed, t) for t in steps])
+            logits = along(row, [lambda _, t=t: gold(t) for t in steps])
+            for _ in range(passes):
+                logits = along(row, [lambda _, t=t, before=logits: fed(t, before) for t in steps])
+            return logits
+
+        return np.sum([example(row) for row in range(4)] * self.WEIGHT)
+
+    @pytest.mark.parametrize("passes", [0, 2])
+    def test_a_mixture(self, passes):
+        graphdef, params = small_model(**{"attention.score": "none"})  # the summary is all it sees
+        memory = Memory(jnp.zeros((4, 1, 6)), jnp.ones((4, 1), bool), (), jnp.asarray(self.SUMMARY))
+
+        def probe(params):
+            decoder = nnx.merge(graphdef, params).decoder
+            unrolled = unroll(
+                decoder,
+                *decoder.start(memory),
+                jnp.asarray(BATCH.target_BT),
+                jnp.float32(0.3),
+                KEY,
+                jnp.asarray(BATCH.index_B),
+                feed=Feed("softmax_mixture", True, temperature=jnp.float32(TEMPERATURE)),
+                passes=passes,
+            )
+            logits_BTV = decoder.logits(unrolled.readout_BTH)
+            return jnp.sum(logits_BTV * jnp.asarray(self.WEIGHT, jnp.float32)), unrolled.gold_BT
+
+        (value, gold_BT), gradient = jax.jit(jax.value_and_grad(probe, has_aux=True))(params)
+        assert 0 < gold_BT[:, 1:].mean() < 0.7
+        loss = functools.partial(self.loss, gold_BT=np.array(gold_BT), passes=passes)
+        arrays = {k: v for k, v in flat(params).items() if k.startswith("decoder/")}
+        np.testing.assert_allclose(value, loss(arrays), rtol=1e-5, atol=1e-5)
+        gradient = {k: v for k, v in flat(gradient).items() if k in arrays}
+        # Sums of some 200 terms of size 1 in float32, five steps deep.
+        reference.check_gradient(gradient, loss, arrays, rtol=5e-5, atol=2e-4)
+
+
+class TestPasses:
+    """Over the whole target at once, as often as it takes."""
+
+    NOISE = Noise(jax.random.key(3), jnp.float32(0.2), jnp.float32(0.3))
+
+    @pytest.mark.parametrize(
+        ("feed", "noise"),
+        [("argmax", NOISE), ("sample", None), ("gumbel", None), ("softmax_mixture", None)],
+    )
+    def test_enough_of_them_are_the_same_as_step_by_step(self, feed, noise):
+        """Coins, draws and dropout included; the sums of a product may be ordered differently."""
+        want, want_BTV = run(0.4, noise=noise, feed=feed)
+        got, logits_BTV = run(0.4, noise=noise, feed=feed, passes=ALL)
+        np.testing.assert_array_equal(got.fed_BT, want.fed_BT)
+        np.testing.assert_array_equal(got.gold_BT, want.gold_BT)
+        np.testing.assert_allclose(got.alignment_BTNS, want.alignment_BTNS, **ROUNDING)
+        np.testing.assert_allclose(logits_BTV, want_BTV, **ROUNDING)
+
+    def test_each_pass_gets_one_more_position_right(self):
+        steps_BTV, one_BTV, two_BTV = (
+            run(0.0, feed="softmax_mixture", passes=passes)[1] for passes in (0, 1, 2)
+        )
+        np.testing.assert_allclose(one_BTV[:, :2], steps_BTV[:, :2], **ROUNDING)
+        assert (abs(one_BTV - steps_BTV)[:, 2] > 1e-4).any(axis=1).all()
+        np.testing.assert_allclose(two_BTV[:, :3], steps_BTV[:, :3], **ROUNDING)
+
+    def test_one_pass_predicts_from_gold(self):
+        """The two passes of Mihaylova & Martins (2019)."""
+        unrolled, _ = run(0.4, feed="softmax_mixture", passes=1)
         batch = jax.tree.map(jnp.asarray, BATCH)
-        return free_run(small_model()[1], batch, ratio, KEY, "token", "argmax")[0].fed_BT
+        after_gold = forced()(small_model()[1], batch.source_BS, batch.target_BT)
+        decoder = nnx.merge(*small_model()).decoder
+        said_BT = decoder.logits(after_gold.readout_BTH).argmax(axis=-1)
+        gold_BT = np.array(unrolled.gold_BT)
+        want_BT = np.where(gold_BT, shift_right(batch.target_BT), np.roll(said_BT, 1, axis=1))
+        np.testing.assert_array_equal(unrolled.fed_BT, want_BT)
+        assert gold_BT[:, 0].all() and 0 < gold_BT[:, 1:].mean() < 1
 
-    fed = [counted(jnp.float32(ratio)) for ratio in (0.0, 0.3, 1.0)]
-    assert len(traces) == 1
-    assert (fed[0] != fed[2]).any()
+    def test_ratio_1_is_the_forced_path(self):
+        unrolled, _ = run(1.0, feed="softmax_mixture", passes=1)
+        batch = jax.tree.map(jnp.asarray, BATCH)
+        want = forced()(small_model()[1], batch.source_BS, batch.target_BT)
+        np.testing.assert_array_equal(unrolled.fed_BT, want.fed_BT)
+        np.testing.assert_allclose(unrolled.readout_BTH, want.readout_BTH, **ROUNDING)
 
 
 def forcing(**values):
