@@ -1,21 +1,20 @@
-"""What the decoder is fed where gold is not: a token of its own prediction, or a mixture of all.
+"""What the decoder is fed where gold is not: a token that it predicted, or a mixture of many.
 
 A feed weighs the vocabulary by w = softmax(z), where g is standard Gumbel noise:
 
     argmax, softmax_mixture   z = logits / temperature
     top_k_mixture             the same, the top_k largest alone
-    sample                    z = logits / temperature + g: the largest is a draw from the softmax
-                              of logits / temperature (Gumbel 1954; Maddison et al. 2014, eq. 3)
+    sample                    z = logits / temperature + g, so that the largest is a draw from
+                              softmax(logits / temperature) (Jang et al. 2017, eq. 1)
     gumbel                    z = (logits + g) / temperature (Jang et al. 2017, eq. 2)
 
-`argmax` and `sample` feed the embedding of the token with the largest weight, the mixtures and
-`gumbel` the vector sum_v w_v table_v (Goyal et al. 2017, eq. 5 and 7; Mihaylova & Martins 2019,
-section 3.2). `uniform` feeds any word, whatever the model says.
+`argmax` and `sample` feed the embedding of the token with the largest weight, the others the
+mixture sum_v w_v table_v (Goyal et al. 2017; Mihaylova & Martins 2019). `uniform` feeds any word.
 
 Without `through` the weights are constants: the embeddings learn from what is fed, the prediction
 that chose it does not. With `through` the loss reaches the prediction by the weights; single
-tokens take the straight-through estimator, the gradient of the mixture by their own w, which for
-`sample` is that of Jang et al. (2017), section 2.2.
+tokens take the straight-through estimator, the gradient of the mixture by their own w (Bengio et
+al. 2013), which for `sample` is that of Jang et al. (2017), section 2.2.
 """
 
 from collections.abc import Callable
