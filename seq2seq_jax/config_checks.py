@@ -256,7 +256,7 @@ def _model_rules(config: ConfigDict) -> Iterator[str]:
         f"{', twice for two directions' if both else ''}),"
         f" model.decoder.width is {decoder.width}; make them equal"
     )
-    yield from _attention_rules(attention, decoder.width, memory, widths)
+    yield from attention_rules(attention, decoder.width, memory, widths)
     yield from transformer_rules(model)
     carries = decoder.kind == "recurrent"
     if (
@@ -288,8 +288,10 @@ def _model_rules(config: ConfigDict) -> Iterator[str]:
         yield "model.tied_embeddings = all needs data.joint_vocabulary = True; or take output"
 
 
-def _attention_rules(attention: ConfigDict, query: int, memory: int, widths: str) -> Iterator[str]:
-    """Choices that do not go together; docs/attention.md lists them."""
+def attention_rules(
+    attention: ConfigDict, query: int, memory: int, widths: str
+) -> Iterator[str]:
+    """Choices that do not go together; `widths` says where those of query and memory come from."""
     score, where = attention.score, "model.attention"
     if score in ("dot", "scaled_dot", "cosine", "linear") and memory != query:
         yield (

@@ -67,73 +67,10 @@ def run(cell, xs, p, carry):
     return carries
 
 
-# Scores: (query, one memory vector, parameters) -> a number.
-
-
-def dot(query, memory, p):
-    """Luong et al. (2015), eq. 8."""
-    return query @ memory
-
-
-def scaled_dot(query, memory, p):
-    """Vaswani et al. (2017), eq. 1."""
-    return query @ memory / np.sqrt(len(memory))
-
-
-def general(query, memory, p):
-    """Luong et al. (2015), eq. 8: h_t^T W_a m_s; the kernel is W_a^T for row vectors."""
-    W_a = p["memory"]["kernel"].T
-    return query @ W_a @ memory
-
-
-def concat(query, memory, p):
-    """Luong et al. (2015), eq. 8: v_a^T tanh(W_a [h_t; m_s])."""
-    W_a = np.concatenate([p["query"]["kernel"], p["memory"]["kernel"]])
-    return p["vector"][:, 0] @ np.tanh(np.concatenate([query, memory]) @ W_a)
-
-
-SCORES = {"dot": dot, "scaled_dot": scaled_dot, "general": general, "concat": concat}
-
-
 def softmax(score_S):
     """Bahdanau et al. (2015), eq. 6, over the real positions."""
     weight_S = np.exp(score_S)
     return weight_S / weight_S.sum()
-
-
-def attend(score, query, memory_SM, p):
-    """(context, alignment): Bahdanau et al. (2015), eq. 5-6."""
-    alignment_S = softmax(np.array([SCORES[score](query, m, p) for m in memory_SM]))
-    return sum(a * m for a, m in zip(alignment_S, memory_SM, strict=True)), alignment_S
-
-
-def decode(p, carry, tokens, memory_SM, summary_M, *, cell, order, score, fixed, feeding):
-    """(logits, alignments) of a one-layer decoder that is fed `tokens`.
-
-    luong (Luong et al. 2015, eq. 5-7, section 3.3): h_t = f(h_{t-1}, x_t), c_t = attend(h_t).
-    bahdanau (2015, eq. 4-6): c_t = attend(h_{t-1}), h_t = f(h_{t-1}, [x_t; c_t]).
-    none: initial (Sutskever et al. 2014) has no c_t; every_input (Cho et al. 2014) c_t = summary.
-    """
-    attentional = np.zeros(p["combine"]["kernel"].shape[1])
-    logits, alignments = [], []
-    for token in tokens:
-        x = p["embedding"]["table"][token]
-        if feeding:
-            x = np.concatenate([x, attentional])
-        alignment = np.zeros(len(memory_SM))
-        if score == "none":
-            context = summary_M if fixed == "every_input" else np.zeros(0)
-        if score != "none" and order == "bahdanau":
-            context, alignment = attend(score, carry[0], memory_SM, p.get("attention"))
-        if score == "none" or order == "bahdanau":
-            x = np.concatenate([x, context])
-        carry = CELLS[cell](carry, x, p["cell"])
-        if score != "none" and order == "luong":
-            context, alignment = attend(score, carry[0], memory_SM, p.get("attention"))
-        attentional = np.tanh(np.concatenate([context, carry[0]]) @ p["combine"]["kernel"])
-        logits.append(attentional @ p["output"]["kernel"] + p["output_bias"])
-        alignments.append(alignment)
-    return np.array(logits), np.array(alignments)
 
 
 def smoothed_cross_entropy(logits_V, gold, smoothing):

@@ -7,7 +7,7 @@ import pytest
 from flax import nnx
 
 from seq2seq_jax.models.encoders import reverse_valid
-from seq2seq_jax.models.layers import Dropout
+from seq2seq_jax.models.layers import Noise
 from seq2seq_jax.models.recurrent import CELLS
 from tests import reference
 from tests.small import ROUNDING, SOURCE_SIZE, flat, nested, rows, small_model
@@ -20,7 +20,7 @@ SOURCE = jnp.asarray(rows(LENGTHS, 5, SOURCE_SIZE))
 @functools.cache
 def encoder(**overrides):
     graphdef, params = small_model(**{f"encoder.{k}": v for k, v in overrides.items()})
-    return jax.jit(lambda ids, dropout=None: nnx.merge(graphdef, params).encoder(ids, dropout)), {
+    return jax.jit(lambda ids, noise=None: nnx.merge(graphdef, params).encoder(ids, noise)), {
         "embedding": flat(params)["encoder/embedding/table"],
         "layers": nested(flat(params))["encoder"]["layers"],
     }
@@ -117,14 +117,14 @@ class TestDropout:
     IDS = jnp.full((3, 6), 7)
 
     def noise(self, input=0.0, output=0.0):
-        return Dropout(self.KEY, jnp.float32(input), jnp.float32(output))
+        return Noise(self.KEY, jnp.float32(input), jnp.float32(output))
 
-    def encode(self, dropout, same_over_time=False, layers=1):
+    def encode(self, noise, same_over_time=False, layers=1):
         graphdef, params = small_model(
             **{"dropout.same_over_time": same_over_time, "encoder.layers": layers}
         )
-        run = jax.jit(lambda ids, dropout: nnx.merge(graphdef, params).encoder(ids, dropout))
-        return run(self.IDS, dropout)
+        run = jax.jit(lambda ids, noise: nnx.merge(graphdef, params).encoder(ids, noise))
+        return run(self.IDS, noise)
 
     def test_rate_0_is_no_dropout(self):
         noisy, clean = self.encode(self.noise(), layers=2), self.encode(None, layers=2)
@@ -148,7 +148,7 @@ class TestDropout:
         layers = params["encoder"]["layers"][0]
         params = jax.tree.map(lambda x: x, params)
         params["encoder"]["layers"][0] = {**layers, 1: layers[0]}
-        encode = jax.jit(lambda p, dropout: nnx.merge(graphdef, p).encoder(self.IDS, dropout))
+        encode = jax.jit(lambda p, noise: nnx.merge(graphdef, p).encoder(self.IDS, noise))
         memory_BSM = encode(params, self.noise(input=0.5)).memory_BSM
         symmetric = np.allclose(memory_BSM[:, 0, H:], memory_BSM[:, -1, :H], atol=1e-6)
         assert symmetric == same

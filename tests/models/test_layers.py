@@ -3,7 +3,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from seq2seq_jax.models.layers import Dropout, Embedding, Linear, drop, product
+from seq2seq_jax.models.layers import Embedding, Linear, Noise, drop, product
 from tests.small import ROUNDING
 
 KEY = jax.random.key(3)
@@ -68,8 +68,8 @@ def test_over_time_one_mask_serves_all_positions_of_an_example():
 
 
 def test_noise_differs_between_parts_and_positions():
-    dropout = Dropout(KEY, jnp.float32(0.1), jnp.float32(0.2))
-    parts = [dropout.at("a"), dropout.at("b"), dropout.at(jnp.int32(0)), dropout.at(jnp.int32(1))]
-    keys = {tuple(np.array(jax.random.key_data(part.key))) for part in [dropout, *parts]}
+    noise = Noise(KEY, jnp.float32(0.1), jnp.float32(0.2))
+    parts = [noise.at("a"), noise.at("b"), noise.at(jnp.int32(0)), noise.at(jnp.int32(1))]
+    keys = {tuple(np.array(jax.random.key_data(part.key))) for part in [noise, *parts]}
     assert len(keys) == 5
-    assert all(part[1:] == dropout[1:] for part in parts)
+    assert all(part[1:] == noise[1:] for part in parts)
