@@ -5,7 +5,7 @@ Nothing here imports the package. Padding, batches and caches do not exist here.
 
 import numpy as np
 
-from tests import reference
+from tests import reference, reference_attention
 
 
 def layer_norm(x, p):
@@ -55,34 +55,20 @@ def self_attention(t, xs, p, *, heads, rotary, causal):
     return np.concatenate(joined) @ p["output"]["kernel"]
 
 
-def cross_attention(query, memory_SM, summary, p, *, score, heads):
-    """(what is added to x, alignments of the heads); one head projects neither side."""
-    attention = p.get("attention")
-    if score == "none":
-        return summary @ p["context"]["kernel"], np.zeros((1, len(memory_SM)))
-    sides = {"query": query, "memory": memory_SM, "value": memory_SM}
-    if heads > 1:
-        sides = {name: x @ attention[name]["kernel"] for name, x in sides.items()}
-    queries, keys, values = (np.split(x, heads, axis=-1) for x in sides.values())
+def cross_attention(queries, memory_SM, summary, p, settings):
+    """(what is added to each x, alignments of the heads), step after step."""
+    if settings["score"] == "none":
+        nothing, same = np.zeros((1, len(memory_SM))), summary @ p["context"]["kernel"]
+        return [same] * len(queries), [nothing] * len(queries)
     contexts, alignments = [], []
-    for n in range(heads):
-        own = _of_head(attention.get("head", {}).get("score"), n)
-        scores = [reference.SCORES[score](queries[n], key, own) for key in keys[n]]
-        alignments.append(reference.softmax(np.array(scores)))
-        contexts.append(alignments[-1] @ values[n])
-    context = np.concatenate(contexts)
-    if heads > 1:
-        context = context @ attention["output"]["kernel"]
-    if "context" in p:
-        context = context @ p["context"]["kernel"]
-    return context, np.array(alignments)
-
-
-def _of_head(p, n):
-    """The parameters of one head, which are stacked."""
-    if isinstance(p, dict):
-        return {name: _of_head(x, n) for name, x in p.items()}
-    return None if p is None else p[n]
+    states = reference_attention.start(settings, len(memory_SM))
+    for query in queries:
+        context, states = reference_attention.attend(
+            settings, p.get("attention", {}), query, memory_SM, states
+        )
+        contexts.append(context @ p["context"]["kernel"] if "context" in p else context)
+        alignments.append([state[0] for state in states])
+    return contexts, alignments
 
 
 def run(p, table, ids, options, memory_SM=None, summary=None):
@@ -112,11 +98,10 @@ def run(p, table, ids, options, memory_SM=None, summary=None):
         return np.array([self_attention(t, xs, p, **more) for t in range(len(xs))])
 
     def attend_memory(layer, xs):
-        more = {"score": options["score"], "heads": options["cross_heads"]}
+        settings = reference_attention.SETTINGS | options["attention"]
         p = layer["cross_attention"]
-        found = [cross_attention(x, memory_SM, summary, p, **more) for x in xs]
-        alignments[:] = [alignment for _, alignment in found]
-        return np.array([y for y, _ in found])
+        ys, alignments[:] = cross_attention(xs, memory_SM, summary, p, settings)
+        return np.array(ys)
 
     for index in range(len(p["layers"])):
         layer = p["layers"][str(index)]

@@ -9,10 +9,12 @@ from jax.extend.core import jaxprs_in_params
 
 from seq2seq_jax import config as configs
 from seq2seq_jax import config_checks as checks
+from seq2seq_jax.models import layers
 from seq2seq_jax.models.encoders import Memory
 from seq2seq_jax.models.layers import Noise
 from seq2seq_jax.models.positions import POSITIONS, Learned
 from seq2seq_jax.models.seq2seq import DECODERS, ENCODERS, build
+from seq2seq_jax.models.transformer_layers import drop_at
 from seq2seq_jax.types import BOS, InputError
 from tests import reference, reference_transformer
 from tests.small import (
@@ -37,7 +39,6 @@ SMALL = BOTH | {
     "transformer.heads": 2,
     "transformer.mlp_width": 5,
     "transformer.max_positions": 3,  # fewer than there are positions
-    "attention.scale": "fixed",
 }
 RNG = np.random.default_rng(6)
 WEIGHT_BTV = RNG.standard_normal((4, 5, TARGET_SIZE))
@@ -69,7 +70,8 @@ def forward(graphdef, params, batch, noise=None):
 
 
 CASES = [
-    options("pre", "sinusoidal", "relu", "scaled_dot", 2),
+    options("pre", "sinusoidal", "relu", "scaled_dot", 2)
+    | {"attention.window": "local_m", "attention.window_width": 1},
     options("post", "rotary", "gated", "concat", 1, embedding=4, **{"encoder.width": 8})
     | {"decoder.layers": 2},
     options("pre", "learned", "gated", "general", 2, **{"encoder.width": 8, "encoder.layers": 2}),
@@ -80,9 +82,9 @@ CASES = [
 @pytest.mark.parametrize("overrides", CASES, ids=range(len(CASES)))
 def test_values_and_gradients_are_those_of_the_papers(overrides):
     graphdef, params = small_model(**overrides)
-    named = {name.split(".")[-1]: value for name, value in overrides.items()}
-    case = {name: named[name] for name in ("norm", "positions", "score")}
-    case |= {"heads": 2, "cross_heads": overrides["attention.heads"]}
+    case = {name: overrides[f"transformer.{name}"] for name in ("norm", "positions", "heads")}
+    attention = {name[10:]: value for name, value in overrides.items() if name[:10] == "attention."}
+    case["attention"] = attention
     real_BT = PADDED.target_BT != 0
     examples, fed_BT = range(len(BATCH.index_B)), np.array(fed(PADDED))
 
@@ -191,6 +193,38 @@ def test_with_dropout_and_windows_too(window, same):
             np.testing.assert_allclose(got, want, rtol=1e-5, atol=2e-6)
     clean, *noisy = (np.array(full[0]) for full, _ in results)
     assert all(np.abs(clean - other).max() > 0.1 for other in noisy)
+
+
+@pytest.mark.parametrize("same", [False, True])
+def test_masks_are_shared_over_time_when_asked(same):
+    noise = Noise(jax.random.key(0), output=jnp.float32(0.5))
+    kept_BTD = np.array(
+        drop_at(noise, Noise.drop_output, jnp.ones((1, 3, 20)), jnp.arange(3), same)
+    )
+    assert (kept_BTD == kept_BTD[:, :1]).all() == same
+    assert len(np.unique(kept_BTD[0], axis=0)) == (1 if same else 3)
+
+
+def test_no_two_masks_are_drawn_with_one_key(monkeypatch):
+    graphdef, params = small_model(
+        **options("pre", "rotary", score="general")
+        | {"encoder.layers": 2, "decoder.layers": 2, "dropout.same_over_time": True}
+    )
+    keys = []
+
+    def drop(x, rate, key, over_time):
+        keys.append(key)
+        return x
+
+    monkeypatch.setattr(layers, "drop", drop)
+
+    @jax.jit
+    def run(params):
+        forward(graphdef, params, BATCH, Noise(jax.random.key(0)))
+        return jax.random.key_data(jnp.stack(keys))
+
+    # The embeddings of both sides, two sublayers of each encoder layer, three of each decoder's.
+    assert len(np.unique(run(params), axis=0)) == len(keys) == 2 + 2 * 2 + 2 * 3
 
 
 def test_nothing_sees_what_comes_after():
