@@ -76,6 +76,7 @@ def get_config() -> ml_collections.ConfigDict:
     model.attention = ml_collections.ConfigDict()
     model.attention.score = "general"  # none | a name of models/attention/scores.py
     model.attention.width = 128  # A: score space of concat; hidden units of local_p
+    model.attention.match_parameters = False  # every score as large as concat with this width
     model.attention.heads = 1  # N; more than one project query, memory and context
     model.attention.window = "global"  # global | local_m | local_p | monotonic | chunkwise
     model.attention.normalizer = "softmax"  # a name of models/attention/normalizers.py

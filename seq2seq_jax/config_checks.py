@@ -293,7 +293,8 @@ def attention_rules(
 ) -> Iterator[str]:
     """Choices that do not go together; `widths` says where those of query and memory come from."""
     score, where = attention.score, "model.attention"
-    if score in ("dot", "scaled_dot", "cosine", "linear") and memory != query:
+    direct = score in ("dot", "scaled_dot", "cosine", "linear") and not attention.match_parameters
+    if direct and memory != query:
         yield (
             f"{where}.score = {score} multiplies the decoder's state with the memory directly:"
             f" {widths}, or take general"
@@ -305,6 +306,11 @@ def attention_rules(
                     f"{where}.{key} = {attention[key]} has no effect with {where}.score = none;"
                     f" take {neutral}, or a score"
                 )
+    if score == "none" and attention.match_parameters:
+        yield (
+            f"{where}.match_parameters has nothing to match with {where}.score = none; set it to"
+            " False, or take a score"
+        )
     if score in ("none", "location") and attention.memory_term != "none":
         yield (
             f"{where}.memory_term = {attention.memory_term} is added to the keys of a score, and"

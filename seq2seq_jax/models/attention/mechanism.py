@@ -7,9 +7,10 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Bool, Float, Key
 
+from seq2seq_jax.models.attention.matching import make_score
 from seq2seq_jax.models.attention.memory_terms import MEMORY_TERMS
 from seq2seq_jax.models.attention.normalizers import NORMALIZERS
-from seq2seq_jax.models.attention.scores import SCORES, AttentionState
+from seq2seq_jax.models.attention.scores import AttentionState
 from seq2seq_jax.models.attention.windows import WINDOWS
 from seq2seq_jax.models.encoders import Memory
 from seq2seq_jax.models.layers import Linear, Noise
@@ -33,9 +34,7 @@ class Head(nnx.Module):
     """alignment = window(normalise((score(query, keys + memory term) / temperature)))."""
 
     def __init__(self, config, query: int, memory: int, *, key: Key[Array, ""], dtype: str):
-        self.score = SCORES[config.score](
-            config, query, memory, key=named(key, "score"), dtype=dtype
-        )
+        self.score = make_score(config, query, memory, key=named(key, "score"), dtype=dtype)
         term = MEMORY_TERMS[config.memory_term] if config.memory_term != "none" else None
         self.term = term and term(
             config, self.score.key_width, key=named(key, "memory_term"), dtype=dtype

@@ -40,6 +40,7 @@ class Score(nnx.Module):
     """
 
     joint: ClassVar[bool] = False
+    sees_memory: ClassVar[bool] = True
 
     def __init__(self, config, query: int, memory: int, *, key: Key[Array, ""], dtype: str):
         self.dtype = dtype
@@ -225,6 +226,8 @@ class Location(Score):
     Luong et al. (2015), eq. 8, location. W_a has `config.max_positions` columns; positions behind
     them score as the last one.
     """
+
+    sees_memory = False
 
     def __init__(self, config, query, memory, *, key, dtype):
         super().__init__(config, query, memory, key=key, dtype=dtype)

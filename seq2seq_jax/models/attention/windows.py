@@ -14,7 +14,8 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Bool, Float, Key
 
-from seq2seq_jax.models.attention.scores import SCORES, AttentionState
+from seq2seq_jax.models.attention.matching import make_score
+from seq2seq_jax.models.attention.scores import AttentionState
 from seq2seq_jax.models.layers import Linear, product
 from seq2seq_jax.rng import named
 
@@ -148,9 +149,7 @@ class Chunkwise(Monotonic):
 
     def __init__(self, config, query, memory, *, key, dtype):
         super().__init__(config, query, memory, key=key, dtype=dtype)
-        self.score = SCORES[config.score](
-            config, query, memory, key=named(key, "chunk"), dtype=dtype
-        )
+        self.score = make_score(config, query, memory, key=named(key, "chunk"), dtype=dtype)
         self.width = config.chunk_width
 
     def prepare(self, memory_BSM):
