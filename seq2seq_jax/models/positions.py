@@ -69,8 +69,8 @@ class Learned(Positions):
 class Rotary(Positions):
     """Turns each pair of entries of queries and keys by an angle that grows with the position.
 
-    (x[2i], x[2i + 1]) is turned by t / 10000^(2i / D) (Su et al. 2021, section 3.4.2, eq. 34), so that a product
-    of query and key depends on the distance of the two alone. D has to be even.
+    (x[2i], x[2i + 1]) is turned by t / 10000^(2i / D) (Su et al. 2021, section 3.4.2), so that a
+    product of query and key depends on the distance of the two alone. D has to be even.
     """
 
     def rotate(self, x_BTND, position_T):
