@@ -83,7 +83,7 @@ def get_config() -> ml_collections.ConfigDict:
     model.attention.memory_term = "none"  # none | location | coverage: added to the keys
     model.attention.temperature = 1.0  # divides the scores
     model.attention.fixed_context = "initial"  # score none: initial (state only) | every_input
-    model.attention.scale = "learned"  # fixed | learned: of scaled_dot and cosine
+    model.attention.scale = "fixed"  # fixed | learned: of scaled_dot and cosine
     model.attention.max_positions = 64  # score location: source positions told apart
     model.attention.window_width = 10  # D: local windows reach from -D to D; local_p: sigma = D/2
     model.attention.chunk_width = 4  # chunkwise: positions

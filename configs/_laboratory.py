@@ -1,0 +1,39 @@
+"""What the attention experiments share: two data sets, and one model whose parts they exchange.
+
+`french`: the generated French to English, with gold alignments. `g2p`: English words to phonemes,
+CMUdict in the PRONASYL-2007 split; its folder has to hold g014b2b.train, .words and .ref.
+"""
+
+from configs import default
+
+
+def base(data: str):
+    config = default.get_config()
+    config.model.encoder.cell = "lstm"
+    config.model.decoder.cell = "lstm"
+    config.model.encoder.width = 64  # two directions: M = 128 = H, so that dot is defined
+    config.model.decoder.width = 128
+
+    config.train.epochs = 0.0
+    config.train.learning_rate = 4e-3
+    config.train.schedule = "cosine"
+
+    if data == "french":
+        config.data.name = "french"
+        config.data.buckets = 2
+        config.train.steps = 2000
+        config.train.eval_every = 500
+        config.evaluation.max_examples = 256
+        config.evaluation.show = ("je suis étudiant", "les petites filles ne mangent pas le pain")
+    elif data == "g2p":
+        config.data.name = "tfds:cmudict_g2p"
+        config.data.source.tokens = "character"
+        config.data.buckets = 2
+        config.data.batch_size = 128
+        config.train.steps = 1500
+        config.train.eval_every = 500
+        config.evaluation.max_examples = 1000
+        config.evaluation.show = ("STUDENT",)
+    else:
+        raise ValueError(f"{data!r}: this experiment runs on french or g2p, as FILE.py:g2p")
+    return config
