@@ -20,6 +20,7 @@ def base(data: str):
 
     if data == "french":
         config.data.name = "french"
+        config.data.train_size = 60_000
         config.data.buckets = 2
         config.train.steps = 2000
         config.train.eval_every = 500

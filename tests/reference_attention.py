@@ -177,8 +177,9 @@ def attend(settings, p, query, memory_SM, states, soft=False):
     N = settings["heads"]
     queries, memories, values = query, memory_SM, memory_SM
     if N > 1:
-        queries = query @ p["query"]["kernel"]
-        memories, values = memory_SM @ p["memory"]["kernel"], memory_SM @ p["value"]["kernel"]
+        queries, values = query @ p["query"]["kernel"], memory_SM @ p["value"]["kernel"]
+        if settings["score"] != "location":  # which looks at no memory
+            memories = memory_SM @ p["memory"]["kernel"]
     contexts, after = [], []
     for n in range(N):
         p_head = _take(p.get("head", {}), n)

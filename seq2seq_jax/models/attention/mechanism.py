@@ -10,7 +10,7 @@ from jaxtyping import Array, Bool, Float, Key
 from seq2seq_jax.models.attention.matching import make_score
 from seq2seq_jax.models.attention.memory_terms import MEMORY_TERMS
 from seq2seq_jax.models.attention.normalizers import NORMALIZERS
-from seq2seq_jax.models.attention.scores import AttentionState
+from seq2seq_jax.models.attention.scores import SCORES, AttentionState
 from seq2seq_jax.models.attention.windows import WINDOWS
 from seq2seq_jax.models.encoders import Memory
 from seq2seq_jax.models.layers import Linear, Noise
@@ -92,7 +92,8 @@ class Attention(nnx.Module):
 
         split = heads > 1
         self.query = linear(query, "query") if split else None
-        self.memory = linear(memory, "memory") if split else None
+        compared = split and SCORES[config.score].sees_memory
+        self.memory = linear(memory, "memory") if compared else None
         self.value = linear(memory, "value") if split else None
         self.output = linear(memory, "output") if split else None
 

@@ -83,7 +83,7 @@ class ScaledDot(Score):
 
     def __init__(self, config, query, memory, *, key, dtype):
         super().__init__(config, query, memory, key=key, dtype=dtype)
-        self.scale = nnx.Param(jnp.full((), query**-0.5)) if config.scale == "learned" else None
+        self.scale = nnx.Param(jnp.float32(query**-0.5)) if config.scale == "learned" else None
 
     def __call__(self, query_BH, keys, state):
         scale = query_BH.shape[-1] ** -0.5 if self.scale is None else self.scale[...]
@@ -100,7 +100,7 @@ class Cosine(Score):
 
     def __init__(self, config, query, memory, *, key, dtype):
         super().__init__(config, query, memory, key=key, dtype=dtype)
-        self.scale = nnx.Param(jnp.full((), query**0.5)) if config.scale == "learned" else None
+        self.scale = nnx.Param(jnp.float32(query**0.5)) if config.scale == "learned" else None
 
     def prepare(self, memory_BSM):
         return _unit(memory_BSM)
@@ -213,7 +213,7 @@ class NormedConcat(Concat):
 
     def __init__(self, config, query, memory, *, key, dtype):
         super().__init__(config, query, memory, key=key, dtype=dtype)
-        self.scale = nnx.Param(jnp.full((), config.width**-0.5))
+        self.scale = nnx.Param(jnp.float32(config.width**-0.5))
 
     def direction(self):
         vector_A1 = self.vector[...]

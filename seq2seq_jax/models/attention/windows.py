@@ -115,7 +115,7 @@ class Monotonic(Window):
 
     def __init__(self, config, query, memory, *, key, dtype):
         super().__init__(config, query, memory, key=key, dtype=dtype)
-        self.offset = nnx.Param(jnp.full((), config.monotonic_offset))
+        self.offset = nnx.Param(jnp.float32(config.monotonic_offset))
 
     def move(self, score_BS, valid_BS, state, key) -> Float[Array, "B S"]:
         """Where the reader stops next, as probabilities."""
