@@ -118,6 +118,39 @@ BAD_COMBINATIONS = [
         {"model.decoder.initial_state": "last", "model.decoder.layers": 2},
         "layers differ (1, 2)",
     ),
+    *(
+        ({"model.attention.score": score}, "multiplies the decoder's state with the memory")
+        for score in ("cosine", "linear")
+    ),
+    *(
+        ({"model.attention.score": "none", f"model.attention.{key}": value}, f"take {neutral}")
+        for key, value, neutral in (
+            ("window", "local_m", "global"),
+            ("normalizer", "hard", "softmax"),
+            ("heads", 2, 1),
+        )
+    ),
+    (
+        {"model.attention.score": "none", "model.attention.match_parameters": True},
+        "has nothing to match",
+    ),
+    *(
+        (
+            {"model.attention.score": score, "model.attention.memory_term": "coverage"},
+            f"added to the keys of a score, and {score} has none",
+        )
+        for score in ("none", "location")
+    ),
+    (
+        {"model.attention.window": "monotonic", "model.attention.normalizer": "sparsemax"},
+        "normalizer = sparsemax would never be used",
+    ),
+    ({"model.attention.heads": 3}, "does not divide model.decoder.width, 128"),
+    (
+        {"model.attention.heads": 4, "model.encoder.width": 65},
+        "does not divide the memory's width, 130",
+    ),
+    ({"train.coverage_loss": 1.0, "model.attention.score": "none"}, "nothing to cover"),
     ({"model.tied_embeddings": "output"}, "model.embedding = 64 has to equal"),
     (
         {"model.tied_embeddings": "all", "model.embedding": 128},
@@ -157,6 +190,8 @@ GOOD = [
     {"model.attention.score": "none", "model.decoder.initial_state": "zero"}
     | {"model.attention.fixed_context": "every_input"},
     {"model.attention.score": "none", "model.decoder.order": "bahdanau"},
+    {"model.attention.score": "dot", "model.attention.match_parameters": True},
+    {"model.attention.window": "chunkwise", "model.attention.normalizer": "sparsemax"},
     {"model.decoder.initial_state": "last", "model.encoder.width": 64},
     {"model.tied_embeddings": "all", "model.embedding": 128, "data.joint_vocabulary": True},
     {"teacher_forcing.ratio": 0.2, "teacher_forcing.floor": 0.5},  # constant: no floor is read

@@ -9,7 +9,7 @@ import numpy as np
 import optax
 import pytest
 
-from seq2seq_jax import config_checks
+from seq2seq_jax import config_checks, config_rules
 from seq2seq_jax.models.decoders import RecurrentDecoder
 from seq2seq_jax.models.encoders import Memory
 from seq2seq_jax.models.layers import Embedding
@@ -53,7 +53,7 @@ def set_up(case):
 
 def refusals(case):
     config = set_up(case)
-    return list(config_checks.attention_rules(config.model.attention, 6, 6, widths=""))
+    return list(config_rules.attention_rules(config.model.attention, 6, 6, widths=""))
 
 
 def test_the_cross_product_of_the_axes_is_built_and_traced():

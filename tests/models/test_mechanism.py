@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from flax import nnx
 
-from seq2seq_jax import config_checks
+from seq2seq_jax import config_rules
 from seq2seq_jax.models.attention.mechanism import Attention, FixedContext
 from seq2seq_jax.models.attention.memory_terms import MEMORY_TERMS
 from seq2seq_jax.models.attention.normalizers import NORMALIZERS
@@ -178,7 +178,7 @@ def test_monotonic_expectations_stay_exact_where_products_underflow():
 def fits(settings):
     attention = _config().model.attention
     attention.update(DEFAULTS | settings)
-    return not list(config_checks.attention_rules(attention, H, M, widths=""))
+    return not list(config_rules.attention_rules(attention, H, M, widths=""))
 
 
 def combinations():

@@ -35,9 +35,11 @@ class Head(nnx.Module):
 
     def __init__(self, config, query: int, memory: int, *, key: Key[Array, ""], dtype: str):
         self.score = make_score(config, query, memory, key=named(key, "score"), dtype=dtype)
-        term = MEMORY_TERMS[config.memory_term] if config.memory_term != "none" else None
-        self.term = term and term(
-            config, self.score.key_width, key=named(key, "memory_term"), dtype=dtype
+        name, term_key = config.memory_term, named(key, "memory_term")
+        self.term = (
+            None
+            if name == "none"
+            else MEMORY_TERMS[name](config, self.score.key_width, key=term_key, dtype=dtype)
         )
         self.window = WINDOWS[config.window](
             config, query, memory, key=named(key, "window"), dtype=dtype
@@ -70,7 +72,7 @@ class Head(nnx.Module):
 
         if self.score.joint or self.term is not None:
             # One S x A array a step is what a backward pass over T steps could not afford to keep.
-            align = jax.checkpoint(align, prevent_cse=False)
+            return jax.checkpoint(align, prevent_cse=False)(query_BH, state)
         return align(query_BH, state)
 
 

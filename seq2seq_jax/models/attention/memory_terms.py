@@ -49,6 +49,7 @@ class CoverageTerm(nnx.Module):
         self.key = Linear(1, width, key=named(key, "key"), dtype=dtype, bias=False)
 
     def __call__(self, state: AttentionState) -> Float[Array, "B S A"]:
+        assert state.coverage_BNS is not None, "Attention.start keeps it for this term"
         return self.key(state.coverage_BNS[..., None])
 
 
