@@ -19,6 +19,7 @@ from seq2seq_jax.models.seq2seq import count_parameters, initialize
 from seq2seq_jax.rng import named
 from seq2seq_jax.training import loop
 from seq2seq_jax.training.checkpoints import restore_best
+from seq2seq_jax.training.mesh import data_mesh, replicated
 from seq2seq_jax.types import InputError
 
 SIDES = ("source", "target")
@@ -102,8 +103,10 @@ def train(config: ConfigDict, workdir: str | Path) -> Run:
     like = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), params)
     result = loop.train(config, workdir, (graphdef, params), batches, validate)
     best = restore_best(workdir / "checkpoints", like)
-    metrics = _evaluate(workdir, evaluator, best.tree, best.step, "test", MODES)
-    _show(workdir, evaluator.translator, best.tree, config.evaluation.show)
+    # Where training had them, so that the programs of the validation serve again.
+    params = jax.device_put(best.tree, replicated(data_mesh(config.data.batch_size)))
+    metrics = _evaluate(workdir, evaluator, params, best.step, "test", MODES)
+    _show(workdir, evaluator.translator, params, config.evaluation.show)
     line = {"step": best.step} | {f"test/{name}": value for name, value in metrics.items()}
     with (workdir / "metrics.jsonl").open("a", encoding="utf-8") as file:
         file.write(json.dumps(line) + "\n")

@@ -6,6 +6,7 @@ from pathlib import Path
 import tensorflow_datasets as tfds
 
 from seq2seq_jax.data.builders.files import Remote, download, locate
+from seq2seq_jax.data.builders.translation import translation_info
 from seq2seq_jax.data.sources import read_lines
 from seq2seq_jax.types import InputError
 
@@ -54,14 +55,7 @@ class Multi30k(tfds.core.GeneratorBasedBuilder):
         return locate(folder, names(config), cls.MANUAL_DOWNLOAD_INSTRUCTIONS)
 
     def _info(self) -> tfds.core.DatasetInfo:
-        languages = tuple(self.builder_config.name.split("_"))
-        return tfds.core.DatasetInfo(
-            builder=self,
-            description=__doc__,
-            features=tfds.features.Translation(languages=languages),
-            supervised_keys=languages,
-            disable_shuffling=True,
-        )
+        return translation_info(self, __doc__)
 
     def _split_generators(self, dl_manager):
         config = self.builder_config.name
