@@ -71,6 +71,16 @@ def _model_rules(config: ConfigDict) -> Iterator[str]:
             " decoder through its initial state alone, which initial_state = zero leaves empty;"
             " take bridge or last, or fixed_context = every_input"
         )
+    if (
+        attention.score == "none"
+        and attention.fixed_context == "initial"
+        and decoder.context_gate != "none"
+    ):
+        yield (
+            f"model.decoder.context_gate = {decoder.context_gate} weighs a context, and"
+            " model.attention.score = none with fixed_context = initial has none; take none, or"
+            " fixed_context = every_input"
+        )
     if carries and decoder.initial_state == "last" and encoder.kind == "recurrent":
         reason = "model.decoder.initial_state = last copies the encoder's last states"
         if encoder.cell != decoder.cell:
@@ -99,7 +109,8 @@ def attention_rules(attention: ConfigDict, query: int, memory: int, widths: str)
             f" {widths}, or take general"
         )
     if score == "none":
-        for key, neutral in (("window", "global"), ("normalizer", "softmax"), ("heads", 1)):
+        unread = {"window": "global", "normalizer": "softmax", "heads": 1, "temperature": 1.0}
+        for key, neutral in unread.items():
             if attention[key] != neutral:
                 yield (
                     f"{where}.{key} = {attention[key]} has no effect with {where}.score = none;"
@@ -119,6 +130,11 @@ def attention_rules(attention: ConfigDict, query: int, memory: int, widths: str)
         yield (
             f"{where}.window = monotonic decides by a sigmoid of its own, so that normalizer ="
             f" {attention.normalizer} would never be used; take softmax, or window = chunkwise"
+        )
+    if attention.window == "monotonic" and attention.temperature != 1:
+        yield (
+            f"{where}.temperature = {attention.temperature} divides the scores in front of the"
+            " normaliser, which window = monotonic does not use; take 1.0, or window = chunkwise"
         )
     for width, name in ((query, "model.decoder.width"), (memory, "the memory's width")):
         if width % attention.heads:

@@ -12,7 +12,7 @@ from tests.reference import CELLS, sigmoid, softmax
 
 
 def dot(query, memory, p, s, extra=0.0):
-    """Luong et al. (2015), eq. 8."""
+    """Luong et al. (2015), section 3.1."""
     return query @ (memory + extra)
 
 
@@ -29,12 +29,12 @@ def cosine(query, memory, p, s, extra=0.0):
 
 
 def general(query, memory, p, s, extra=0.0):
-    """Luong et al. (2015), eq. 8: h_t^T W_a m_s; the kernel is W_a^T for row vectors."""
+    """Luong et al. (2015), section 3.1: h_t^T W_a m_s; the kernel is W_a^T for row vectors."""
     return query @ (p["memory"]["kernel"].T @ memory + extra)
 
 
 def biaffine(query, memory, p, s, extra=None):
-    """Dozat & Manning (2017), eq. 5; a memory term adds to U m and to w_m . m."""
+    """Dozat & Manning (2017), section 2.2; a memory term adds to U m and to w_m . m."""
     extra = np.zeros(len(query) + 1) if extra is None else extra
     bilinear = query @ (p["memory"]["kernel"].T @ memory + extra[:-1])
     w_h, w_m = p["query_vector"][:, 0], p["memory_vector"][:, 0]
@@ -49,7 +49,7 @@ def linear(query, memory, p, s, extra=0.0):
 
 
 def concat(query, memory, p, s, extra=0.0):
-    """Luong et al. (2015), eq. 8: v_a^T tanh(W_a [h_t; m_s])."""
+    """Luong et al. (2015), section 3.1: v_a^T tanh(W_a [h_t; m_s])."""
     W_a = np.concatenate([p["query"]["kernel"], p["memory"]["kernel"]])
     return p["vector"][:, 0] @ np.tanh(np.concatenate([query, memory]) @ W_a + extra)
 

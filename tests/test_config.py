@@ -128,6 +128,7 @@ BAD_COMBINATIONS = [
             ("window", "local_m", "global"),
             ("normalizer", "hard", "softmax"),
             ("heads", 2, 1),
+            ("temperature", 0.5, 1.0),
         )
     ),
     (
@@ -144,6 +145,14 @@ BAD_COMBINATIONS = [
     (
         {"model.attention.window": "monotonic", "model.attention.normalizer": "sparsemax"},
         "normalizer = sparsemax would never be used",
+    ),
+    (
+        {"model.attention.window": "monotonic", "model.attention.temperature": 0.5},
+        "which window = monotonic does not use",
+    ),
+    (
+        {"model.attention.score": "none", "model.decoder.context_gate": "both"},
+        "weighs a context",
     ),
     ({"model.attention.heads": 3}, "does not divide model.decoder.width, 128"),
     (

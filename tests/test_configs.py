@@ -7,11 +7,14 @@ from seq2seq_jax import config as configs
 from seq2seq_jax import config_checks as checks
 from seq2seq_jax.data.tasks import TASKS
 from seq2seq_jax.evaluation.evaluator import MODES
+from seq2seq_jax.models.attention.memory_terms import MEMORY_TERMS
 from seq2seq_jax.models.attention.normalizers import NORMALIZERS
 from seq2seq_jax.models.attention.scores import SCORES
+from seq2seq_jax.models.attention.windows import WINDOWS
 from seq2seq_jax.models.recurrent import CELLS
-from seq2seq_jax.models.seq2seq import initialize
+from seq2seq_jax.models.seq2seq import DECODERS, ENCODERS, initialize
 from seq2seq_jax.sweeps import grid
+from seq2seq_jax.training.feeds import FEEDS
 
 FILES = sorted(
     str(path.relative_to(configs.PROJECT)) for path in configs.PROJECT.glob("configs/[!_]*.py")
@@ -46,5 +49,9 @@ def test_names_are_those_of_the_registries():
     assert set(checks.TASKS) == set(TASKS)
     assert set(checks.SCORES) == {"none", *SCORES}
     assert set(checks.NORMALIZERS) == set(NORMALIZERS)
+    assert set(checks.WINDOWS) == set(WINDOWS)
+    assert set(checks.MEMORY_TERMS) == {"none", *MEMORY_TERMS}
     assert set(checks.CELLS) == set(CELLS)
+    assert set(checks.FEEDS) == set(FEEDS)
+    assert set(checks.KINDS) == set(ENCODERS) == set(DECODERS)
     assert set(checks.CHOICES["evaluation.modes"]) == set(MODES)

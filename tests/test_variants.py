@@ -82,9 +82,11 @@ def test_the_cross_product_of_the_axes_is_built_and_traced():
         assert logits_BV.shape == (B, TARGET_SIZE)
         assert alignment_BNS.shape == (B, case["attention.heads"], S)
         built += 1
-    assert built + refused == 10 * 5 * 7 * 3 * 2
-    # none goes with one window, normaliser and number of heads; monotonic with one normaliser.
-    assert built == 3 + 9 * (4 * 7 + 1) * 3 * 2
+    scores, windows, normalizers, orders, heads = (len(values) for values in AXES.values())
+    assert built + refused == scores * windows * normalizers * orders * heads
+    # `none` goes with one window, normaliser and number of heads; `monotonic` with one normaliser.
+    attending = (scores - 1) * ((windows - 1) * normalizers + 1) * orders * heads
+    assert built == attending + orders
 
 
 CASES = covering(AXES | MORE, lambda case: not refusals(case))

@@ -1,4 +1,4 @@
-"""The recurrent encoder: source ids in, memory out."""
+"""The memory that every encoder gives, and the recurrent encoder: source ids in, memory out."""
 
 from typing import NamedTuple
 

@@ -42,7 +42,7 @@ class LocationTerm(nnx.Module):
 class CoverageTerm(nnx.Module):
     """f_s = sum of the alignments of all steps so far (See et al. 2017, eq. 10-11).
 
-    Tu et al.'s (2016, eq. 8) linguistic coverage with a fertility of 1.
+    Tu et al.'s (2016) linguistic coverage with a fertility of 1.
     """
 
     def __init__(self, config, width: int, *, key: Key[Array, ""], dtype: str):

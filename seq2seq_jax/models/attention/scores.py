@@ -5,7 +5,8 @@ Every score is `prepare(memory_BSM) -> keys_BSA`, once a sequence, and
 activation or a projection beyond its formula, so that variants differ in the formula alone. A score
 is written for one head; `mechanism.py` gives every head its own.
 
-To add one: a class here and its name in SCORES.
+To add one: a class here, its name in SCORES, and in the list of config_checks.py, which knows the
+names without importing JAX.
 """
 
 from typing import ClassVar, NamedTuple
@@ -68,7 +69,7 @@ def _vector(key, name: str, width: int) -> nnx.Param:
 
 
 class Dot(Score):
-    """h_t . m_s (Luong et al. 2015, eq. 8, dot). Projects nothing; needs H = M."""
+    """h_t . m_s (Luong et al. 2015, section 3.1, dot). Projects nothing; needs H = M."""
 
     def __call__(self, query_BH, keys, state):
         return _inner(query_BH, keys, self.dtype)
@@ -116,7 +117,7 @@ def _unit(x: Float[Array, "*N D"]) -> Float[Array, "*N D"]:
 
 
 class General(Score):
-    """h_t^T W_a m_s (Luong et al. 2015, eq. 8, general)."""
+    """h_t^T W_a m_s (Luong et al. 2015, section 3.1, general)."""
 
     def __init__(self, config, query, memory, *, key, dtype):
         super().__init__(config, query, memory, key=key, dtype=dtype)
@@ -131,7 +132,7 @@ class General(Score):
 
 
 class Biaffine(General):
-    """h_t^T U m_s + w_h . h_t + w_m . m_s (Dozat & Manning 2017, eq. 5, without the constant).
+    """h_t^T U m_s + w_h . h_t + w_m . m_s (Dozat & Manning 2017, section 2.2, without the constant).
 
     w_h . h_t is the same at every position: a softmax does not see it, a sigmoid does. The keys
     hold U m_s and, in a last column, w_m . m_s.
@@ -177,7 +178,7 @@ class LinearCombination(Score):
 
 
 class Concat(Score):
-    """v^T tanh(W [h_t; m_s]) (Luong et al. 2015, eq. 8, concat).
+    """v^T tanh(W [h_t; m_s]) (Luong et al. 2015, section 3.1, concat).
 
     W [h; m] = W_h h + W_m m, so one matrix on the joined vectors and Bahdanau et al.'s (2015,
     A.1.2) two matrices are the same function; the two products keep W_m m out of the loop.
