@@ -11,6 +11,7 @@ COMMANDS = {
     "evaluate": "metrics of a run on a split",
     "translate": "arguments or standard input, a line out for a line in",
     "report": "table, significance, curves and pictures of a sweep or run",
+    "benchmark": "speed and memory of a fixed workload",
 }
 
 

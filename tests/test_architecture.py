@@ -13,7 +13,7 @@ PACKAGE = ROOT / "seq2seq_jax"
 LINES = 400
 # A module imports from folders before its own and from its own. The top holds words and configs.
 FOLDERS = ["", "data", "models", "training", "decoding", "evaluation", "sweeps", "reports"]
-FOLDERS += ["commands"]
+FOLDERS += ["benchmarking", "commands"]
 # The top-level modules that are of a layer of their own: the doors to everything below.
 DOORS = {"seq2seq_jax/__init__.py", "seq2seq_jax/__main__.py"}
 # These answer quickly because they leave the heavy libraries alone.

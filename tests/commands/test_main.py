@@ -35,7 +35,7 @@ def test_every_verb_explains_itself(capsys, verb):
     status, out, _ = run(capsys, verb, "--workdir=x", "--help")
     assert status == 0
     assert f"./launch.sh {verb} " in out
-    assert "  --workdir=..." in out
+    assert ("  --workdir=..." in out) == (verb != "benchmark")
     assert "flagfile" not in out
 
 
@@ -54,6 +54,8 @@ def test_every_verb_explains_itself(capsys, verb):
         (["translate", "--workdir=x", "--attention=a.png", "a", "b"], "one sentence"),
         (["translate", "--workdir=x", "--attention=a.png"], "one sentence"),
         (["report", "--workdir=x", "--format=pdf"], "not one of md, csv, latex, html"),
+        (["benchmark", "--workload=large"], "<luong|small|g2p|transformer>"),
+        (["benchmark", "--ratio=high"], "teacher_forcing.ratio"),
     ],
 )
 def test_wrong_usage(capsys, arguments, words):
@@ -75,6 +77,10 @@ def test_bad_input_is_a_message_without_a_traceback(tmp_path, capsys):
     assert status == 1
     assert "--config.model.atention.score: no such key; did you mean model.attention.score" in err
     assert "--config.sed: no such key; did you mean seed?" in err
+    # Refused before the machine is looked at and JAX imported.
+    status, _, err = run(capsys, "benchmark", "--score=concta")
+    assert status == 1
+    assert "did you mean concat" in err
 
 
 def test_files_that_cannot_be_written(tmp_path, capsys):

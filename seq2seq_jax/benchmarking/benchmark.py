@@ -1,0 +1,141 @@
+"""One workload, measured: numbers as plain values for JSON, and as a table to read."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+import numpy as np
+from ml_collections import ConfigDict
+
+from seq2seq_jax import config as configs
+from seq2seq_jax.benchmarking.machine import Quiet, look_around
+from seq2seq_jax.benchmarking.training import Training, time_training
+from seq2seq_jax.benchmarking.translation import Greedy, time_greedy
+from seq2seq_jax.benchmarking.workloads import make_config, make_examples
+from seq2seq_jax.data.batching import Batches, choose_buckets, lengths
+from seq2seq_jax.evaluation.environment import environment
+from seq2seq_jax.models.seq2seq import count_parameters, initialize
+from seq2seq_jax.rng import named
+
+Row = tuple[str, str]
+
+
+def benchmark(
+    name: str,
+    config: ConfigDict,
+    before: Quiet,
+    *,
+    windows: int,
+    updates: int,
+    sentences: int,
+) -> dict[str, Any]:
+    """Trains and translates a workload, or a variant of it as its config says.
+
+    `before`: how quiet the machine was at the start.
+    """
+    examples = make_examples(name, config)
+    pairs = lengths(examples.source, examples.target)
+    batch_size = config.data.batch_size
+    shapes = choose_buckets(pairs, config.data.buckets, batch_size)
+    batches = Batches(examples.source, examples.target, shapes, batch_size, config.seed)
+    sizes = [len(vocabulary) for vocabulary in examples.vocabularies]
+    graphdef, params = initialize(config.model, *sizes, named(jax.random.key(config.seed), "model"))
+    training = time_training(config, (graphdef, params), batches, windows, updates)
+    greedy = time_greedy(config, (graphdef, params), examples, windows, sentences)
+    return {
+        "workload": name,
+        "variant": variant(name, config),
+        "windows": windows,
+        "updates": updates,
+        "parameters": count_parameters(params),
+        "mean_lengths": [round(float(mean), 2) for mean in pairs.mean(axis=0)],
+        "vocabularies": sizes,
+        "quiet": {"before": _quiet(before), "after": _quiet(look_around(before=False))},
+        "training": _training(training),
+        "greedy": _greedy(greedy),
+        "environment": environment(),
+        "config": configs.to_dict(config),
+    }
+
+
+def variant(name: str, config: ConfigDict) -> dict[str, Any]:
+    """The keys in which a config differs from the workload's own."""
+    own = configs.flatten(make_config(name, {}))
+    return {key: value for key, value in configs.flatten(config).items() if value != own[key]}
+
+
+def _quiet(found: Quiet) -> dict[str, Any]:
+    return {**found._asdict(), "quiet": found.quiet, "text": str(found)}
+
+
+def _training(found: Training) -> dict[str, Any]:
+    shapes = [
+        {"source": s, "target": t, "temporary_bytes": size}
+        for (s, t), size in found.temporary_bytes.items()
+    ]
+    rates = found.tokens_per_second
+    return {
+        **found._asdict(),
+        "tokens_per_second": spread(rates),
+        "temporary_bytes": shapes,
+    }
+
+
+def _greedy(found: Greedy) -> dict[str, Any]:
+    return {**found._asdict(), "sentences_per_second": spread(found.sentences_per_second)}
+
+
+def spread(values: list[float]) -> dict[str, Any]:
+    """Median, least and most of the windows, and all of them."""
+    median, least, most = np.median(values), min(values), max(values)
+    return {"median": float(median), "min": least, "max": most, "windows": values}
+
+
+def rows(result: Mapping[str, Any]) -> list[Row]:
+    """The result as (what, how much)."""
+    training, greedy = result["training"], result["greedy"]
+    changed = ", ".join(f"{key}={value}" for key, value in result["variant"].items())
+    machine = result["environment"]
+    return [
+        ("workload", result["workload"] + (f" with {changed}" if changed else "")),
+        ("parameters", f"{result['parameters']:,}"),
+        ("device", f"{machine['device']}, {machine['cores']} cores"),
+        ("machine before", result["quiet"]["before"]["text"]),
+        ("machine after", result["quiet"]["after"]["text"]),
+        ("target tokens a second", _range(training["tokens_per_second"])),
+        ("greedy sentences a second", _range(greedy["sentences_per_second"])),
+        ("tokens of a translation", f"{greedy['mean_tokens']:.1f}"),
+        ("first update finished after", f"{training['first_update_seconds']:.1f} s"),
+        ("compilations", f"{training['compilations']} in {training['compile_seconds']:.1f} s"),
+        ("matrix products", _products(training)),
+        ("padding", f"{training['padding']:.1%}"),
+        ("peak memory of the process", _mib(training["peak_bytes"])),
+        *(
+            (f"temporary memory, {shape['source']} x {shape['target']}", _mib(size))
+            for shape in training["temporary_bytes"]
+            for size in [shape["temporary_bytes"]]
+        ),
+    ]
+
+
+def table(result: Mapping[str, Any]) -> str:
+    """The rows as text, in two columns."""
+    width = max(len(what) for what, _ in rows(result))
+    return "\n".join(f"{what:{width}}  {value}" for what, value in rows(result))
+
+
+def _range(found: Mapping[str, Any]) -> str:
+    many = f"{len(found['windows'])} windows"
+    return f"{found['median']:,.0f}  [{found['min']:,.0f} to {found['max']:,.0f}, {many}]"
+
+
+def _products(training: Mapping[str, Any]) -> str:
+    rate, alone = training["operations_per_second"], training["alone_per_second"]
+    return (
+        f"{rate / 1e9:,.1f} GFLOP/s; alone, at the same shapes, {alone / 1e9:,.1f}: they are "
+        f"{training['product_share']:.0%} of the time, {training['useful_share']:.0%} on tokens"
+    )
+
+
+def _mib(size: int) -> str:
+    return f"{size / 2**20:,.1f} MiB"

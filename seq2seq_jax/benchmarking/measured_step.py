@@ -1,0 +1,89 @@
+"""The training step as the benchmark sees it: on real batches, or compiled from shapes alone."""
+
+from collections import Counter
+
+import jax
+import jax.numpy as jnp
+
+from seq2seq_jax.benchmarking.products import Product, count_products
+from seq2seq_jax.data.buckets import Shape
+from seq2seq_jax.rng import named
+from seq2seq_jax.training.compiled import CompiledStep
+from seq2seq_jax.training.mesh import data_mesh
+from seq2seq_jax.training.optimizers import make_optimizer
+from seq2seq_jax.training.step import Hyper, init_state, make_train_step
+from seq2seq_jax.training.teacher_forcing import ratio_at
+from seq2seq_jax.types import Batch
+
+
+class MeasuredStep(CompiledStep):
+    """A CompiledStep that also tells what its programs need and do.
+
+    Neither question compiles anything where a call with such arguments has been made. They take
+    arrays or their shapes.
+    """
+
+    def temporary_bytes(self, state, batch, hyper, key, *, forced: bool) -> int:
+        """Memory of all between inputs and outputs, residuals of the backward pass mostly; 0 where
+        the compiler does not tell."""
+        program = self._jitted.lower(state, batch, hyper, key, forced=forced).compile()
+        analysis = program.memory_analysis()
+        return analysis.temp_size_in_bytes if analysis else 0
+
+    def products(self, state, batch, hyper, key, *, forced: bool) -> Counter[Product]:
+        """The matrix products of one update, padding and recomputation included."""
+        return count_products(
+            self._jitted.trace(state, batch, hyper, key, forced=forced).jaxpr.jaxpr
+        )
+
+
+def make_step(config, graphdef) -> MeasuredStep:
+    step = make_train_step(config, graphdef, make_optimizer(config.train))
+    return MeasuredStep(step, data_mesh(config.data.batch_size))
+
+
+def make_state(config, params):
+    return init_state(params, make_optimizer(config.train), config.train.ema_decay)
+
+
+def make_hyper(config) -> Hyper:
+    """The numbers of the first update, at the full learning rate."""
+    values = {
+        "learning_rate": config.train.learning_rate,
+        "ratio": ratio_at(config.teacher_forcing, 0),
+        "feed_temperature": config.teacher_forcing.temperature,
+        "dropout_input": config.model.dropout.input,
+        "dropout_output": config.model.dropout.output,
+        "label_smoothing": config.train.label_smoothing,
+        "attention_temperature": config.model.attention.temperature,
+        "coverage_loss": config.train.coverage_loss,
+    }
+    return Hyper(**{name: jnp.float32(value) for name, value in values.items()})
+
+
+def make_key(config):
+    return named(jax.random.key(config.seed), "training")
+
+
+def is_forced(config) -> bool:
+    return ratio_at(config.teacher_forcing, 0) >= 1
+
+
+def temporary_bytes(config, graphdef, params, shape: Shape) -> int:
+    """Temporary memory of one update's program; `params` may be shapes, nothing is computed."""
+    batch, (sources, targets) = config.data.batch_size, shape
+    arguments = jax.eval_shape(
+        lambda params: (
+            make_state(config, params),
+            Batch(
+                jnp.zeros((batch, sources), jnp.int32),
+                jnp.zeros((batch, targets), jnp.int32),
+                jnp.zeros(batch, jnp.int32),
+            ),
+            make_hyper(config),
+            make_key(config),
+        ),
+        params,
+    )
+    step = make_step(config, graphdef)
+    return step.temporary_bytes(*arguments, forced=is_forced(config))

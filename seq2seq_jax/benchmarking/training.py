@@ -1,0 +1,144 @@
+"""Times training updates: the first one, and windows of many."""
+
+import functools
+import itertools
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, NamedTuple
+
+import jax
+
+from seq2seq_jax.benchmarking.machine import peak_memory, process_age
+from seq2seq_jax.benchmarking.measured_step import (
+    is_forced,
+    make_hyper,
+    make_key,
+    make_state,
+    make_step,
+)
+from seq2seq_jax.benchmarking.products import operations, seconds_alone
+from seq2seq_jax.data.batching import Batches, make_iterator, padding_share
+from seq2seq_jax.data.buckets import Shape
+from seq2seq_jax.training.mesh import by_rows, data_mesh, replicated
+from seq2seq_jax.types import PAD, Batch
+
+
+class Training(NamedTuple):
+    """What was measured of training; one entry of `tokens_per_second` a window."""
+
+    tokens_per_second: list[float]
+    first_update_seconds: float  # since the process was started
+    compilations: int
+    compile_seconds: float
+    padding: float  # share of source and target positions that hold no token, over an epoch
+    temporary_bytes: dict[Shape, int]  # of the compiled step, for each batch shape
+    peak_bytes: int  # of the process, on the host
+    operations_per_second: float  # of the matrix products, those on padding too
+    alone_per_second: float  # of the same products, done alone: what the machine could do
+    product_share: float  # of the windows' time that the products need when done alone
+    useful_share: float  # the same, times the share of positions that hold a token
+
+
+class Window(NamedTuple):
+    """Some updates in a row: their time and what was in their batches."""
+
+    seconds: float
+    targets: int  # tokens
+    tokens: int  # of both sides
+    positions: int  # of both sides
+    shapes: Counter[Shape]
+
+
+def time_training(config, model, batches: Batches, windows: int, updates: int) -> Training:
+    """Trains as the training loop does, without its logs, evaluations and checkpoints.
+
+    The first update is followed by one on each other batch shape, so that the windows that come
+    then compile nothing; each window is `updates` updates, from the run's own input pipeline, and
+    ends when the last one has finished.
+    """
+    graphdef, params = model
+    mesh = data_mesh(config.data.batch_size)
+    step_fn = make_step(config, graphdef)
+    place_batch = functools.partial(jax.device_put, device=by_rows(mesh))
+    state, hyper, key = jax.device_put(
+        (make_state(config, params), make_hyper(config), make_key(config)),
+        replicated(mesh),
+        may_alias=False,
+    )
+    forced = is_forced(config)
+
+    def update(state, batch: Batch):
+        return step_fn(state, place_batch(batch), hyper, key, forced=forced)
+
+    ages, temporary, products = [], {}, {}
+    for batch in one_of_each_shape(batches):
+        state = jax.block_until_ready(update(state, batch))
+        ages.append(process_age())
+        arguments = state, place_batch(batch), hyper, key
+        temporary[shape_of(batch)] = step_fn.temporary_bytes(*arguments, forced=forced)
+        products[shape_of(batch)] = step_fn.products(*arguments, forced=forced)
+
+    timed = []
+    iterator = make_iterator(batches, config.data.workers, config.data.prefetch)
+    try:
+        next(iterator)  # the pipeline has started
+        for _ in range(windows):
+            state, window = time_window(update, state, itertools.islice(iterator, updates))
+            timed.append(window)
+    finally:
+        iterator.close()
+
+    peak = peak_memory()
+    shapes = sum((window.shapes for window in timed), Counter())
+    elapsed = sum(window.seconds for window in timed)
+    useful = sum(window.tokens for window in timed) / sum(window.positions for window in timed)
+    done = Counter()
+    for shape, times in shapes.items():
+        done += Counter({product: count * times for product, count in products[shape].items()})
+    alone = seconds_alone(done)
+    return Training(
+        [window.targets / window.seconds for window in timed],
+        ages[0],
+        step_fn.compilations,
+        step_fn.seconds,
+        padding_share(batches.lengths_N2, batches.shapes, batches.batch_size),
+        dict(sorted(temporary.items())),
+        peak,
+        operations(done) / elapsed,
+        operations(done) / alone,
+        alone / elapsed,
+        alone / elapsed * useful,
+    )
+
+
+def time_window(update: Callable, state, batches: Iterable[Batch]) -> tuple[Any, Window]:
+    """The state after an update on each batch, and what that took."""
+    targets = sources = positions = 0
+    shapes = Counter()
+    start = time.perf_counter()
+    for batch in batches:
+        state = update(state, batch)
+        sources += int((batch.source_BS != PAD).sum())
+        targets += int((batch.target_BT != PAD).sum())
+        positions += batch.source_BS.size + batch.target_BT.size
+        shapes[shape_of(batch)] += 1
+    jax.block_until_ready(state)
+    seconds = time.perf_counter() - start
+    return state, Window(seconds, targets, sources + targets, positions, shapes)
+
+
+def one_of_each_shape(batches: Batches) -> Iterator[Batch]:
+    """The first batch of the run, then the first of each other shape that the first epoch has."""
+    seen = set()
+    for i in range(batches.per_epoch):
+        batch = batches[i]
+        if shape_of(batch) not in seen:
+            seen.add(shape_of(batch))
+            yield batch
+        if len(seen) == len(batches.shapes):
+            return
+
+
+def shape_of(batch: Batch) -> Shape:
+    return batch.source_BS.shape[1], batch.target_BT.shape[1]
