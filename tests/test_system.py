@@ -109,3 +109,19 @@ def test_the_commands_do_the_same(run, capsys):
     assert main(["report", workdir]) == 0
     assert "BLEU" in capsys.readouterr().out
     assert (run.workdir / "report.html").exists()
+
+
+def test_the_tutorial_gets_the_same_from_the_parts_as_from_the_whole(run, capsys):
+    """Its code, on this run: the decoder taken step by step writes what `translate` wrote."""
+    text = (configs.PROJECT / "docs" / "tutorial.md").read_text(encoding="utf-8")
+    lines = [line[4:] for line in text.split("## 4")[0].splitlines() if line.startswith("    ")]
+    code = "\n".join(lines)
+    for shown, here in (
+        ("runs/quickstart/score=dot/seed0", str(run.workdir)),
+        ("je suis étudiant", "1 2 3"),
+    ):
+        assert shown in code
+        code = code.replace(shown, here)
+    exec(code, {})
+    rows = capsys.readouterr().out.splitlines()
+    assert [row.split()[0] for row in rows] == ["3", "2", "1", "</s>"] * 2

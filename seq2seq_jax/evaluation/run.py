@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import jax
+from flax import nnx
 from ml_collections import ConfigDict
 
 from seq2seq_jax import config as configs
@@ -50,6 +51,11 @@ class Run:
         # pandas.read_json would round the numbers.
         lines = (self.workdir / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
         return pandas.DataFrame([json.loads(line) for line in lines])
+
+    @property
+    def model(self):
+        """The trained model, an nnx.Module: `encoder`, `decoder`."""
+        return nnx.merge(self._graphdef, self._params)
 
     def translate(self, texts: Sequence[str]) -> list[Translation]:
         """Greedy translations, in order; an empty text gives an empty translation."""
