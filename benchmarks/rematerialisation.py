@@ -16,8 +16,8 @@ import jax
 import numpy as np
 
 from seq2seq_jax.benchmarking.measured_step import (
+    first_hyper,
     is_forced,
-    make_hyper,
     make_key,
     make_state,
     make_step,
@@ -36,7 +36,7 @@ class Arm:
         graphdef, params = model
         self.step, self.batch = make_step(config, graphdef), batch
         state = jax.device_put(make_state(config, params), may_alias=False)
-        self.rest = make_hyper(config), make_key(config)
+        self.rest = first_hyper(config), make_key(config)
         self.forced = is_forced(config)
         self.seconds = []
         self.state = self.step(state, batch, *self.rest, forced=self.forced)

@@ -11,7 +11,7 @@ from seq2seq_jax.rng import named
 from seq2seq_jax.training.compiled import CompiledStep
 from seq2seq_jax.training.mesh import data_mesh
 from seq2seq_jax.training.optimizers import make_optimizer
-from seq2seq_jax.training.step import Hyper, init_state, make_train_step
+from seq2seq_jax.training.step import Hyper, init_state, make_hyper, make_train_step
 from seq2seq_jax.training.teacher_forcing import ratio_at
 from seq2seq_jax.types import Batch
 
@@ -46,19 +46,9 @@ def make_state(config, params):
     return init_state(params, make_optimizer(config.train), config.train.ema_decay)
 
 
-def make_hyper(config) -> Hyper:
+def first_hyper(config) -> Hyper:
     """The numbers of the first update, at the full learning rate."""
-    values = {
-        "learning_rate": config.train.learning_rate,
-        "ratio": ratio_at(config.teacher_forcing, 0),
-        "feed_temperature": config.teacher_forcing.temperature,
-        "dropout_input": config.model.dropout.input,
-        "dropout_output": config.model.dropout.output,
-        "label_smoothing": config.train.label_smoothing,
-        "attention_temperature": config.model.attention.temperature,
-        "coverage_loss": config.train.coverage_loss,
-    }
-    return Hyper(**{name: jnp.float32(value) for name, value in values.items()})
+    return make_hyper(config, config.train.learning_rate, ratio_at(config.teacher_forcing, 0))
 
 
 def make_key(config):
@@ -80,7 +70,7 @@ def temporary_bytes(config, graphdef, params, shape: Shape) -> int:
                 jnp.zeros((batch, targets), jnp.int32),
                 jnp.zeros(batch, jnp.int32),
             ),
-            make_hyper(config),
+            first_hyper(config),
             make_key(config),
         ),
         params,

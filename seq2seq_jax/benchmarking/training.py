@@ -11,8 +11,8 @@ import jax
 
 from seq2seq_jax.benchmarking.machine import peak_memory, process_age
 from seq2seq_jax.benchmarking.measured_step import (
+    first_hyper,
     is_forced,
-    make_hyper,
     make_key,
     make_state,
     make_step,
@@ -62,7 +62,7 @@ def time_training(config, model, batches: Batches, windows: int, updates: int) -
     step_fn = make_step(config, graphdef)
     place_batch = functools.partial(jax.device_put, device=by_rows(mesh))
     state, hyper, key = jax.device_put(
-        (make_state(config, params), make_hyper(config), make_key(config)),
+        (make_state(config, params), first_hyper(config), make_key(config)),
         replicated(mesh),
         may_alias=False,
     )

@@ -14,7 +14,6 @@ from typing import Any, NamedTuple
 
 import jax
 import ml_collections
-import numpy as np
 
 from seq2seq_jax.data.batching import Batches, make_iterator
 from seq2seq_jax.rng import named
@@ -25,7 +24,7 @@ from seq2seq_jax.training.logs import Logs
 from seq2seq_jax.training.mesh import by_rows, data_mesh, replicated
 from seq2seq_jax.training.optimizers import learning_rate_at, make_optimizer
 from seq2seq_jax.training.selection import Selection
-from seq2seq_jax.training.step import Hyper, Params, empty_window, init_state, make_train_step
+from seq2seq_jax.training.step import Params, empty_window, init_state, make_hyper, make_train_step
 from seq2seq_jax.training.teacher_forcing import ratio_at
 from seq2seq_jax.types import InputError
 
@@ -93,7 +92,9 @@ class _Trainer:
         self._learning_rate = learning_rate_at(config.train, self._total)
         self._key = self._place(named(jax.random.key(config.seed), "training"))
         self._step_fn = CompiledStep(make_train_step(config, graphdef, optimizer), mesh)
-        self._hyper = functools.lru_cache(maxsize=4)(lambda **values: self._place(Hyper(**values)))
+        self._hyper = functools.lru_cache(maxsize=4)(
+            lambda rate, ratio: self._place(make_hyper(config, rate, ratio))
+        )
 
         self._selection = Selection(config.train)
         self._checkpoints = Checkpoints(workdir / "checkpoints", config.train.keep_checkpoints)
@@ -147,19 +148,9 @@ class _Trainer:
     def _update(self) -> None:
         """One update, dispatched: the device may still be at work on it afterwards."""
         config, batch = self._config, next(self._iterator)
-        dropout = config.model.dropout
         self._rate = self._learning_rate(self._step) * self._selection.rate_scale
         self._ratio = ratio_at(config.teacher_forcing, self._step)
-        hyper = self._hyper(
-            learning_rate=np.float32(self._rate),
-            ratio=np.float32(self._ratio),
-            feed_temperature=np.float32(config.teacher_forcing.temperature),
-            dropout_input=np.float32(dropout.input),
-            dropout_output=np.float32(dropout.output),
-            label_smoothing=np.float32(config.train.label_smoothing),
-            attention_temperature=np.float32(config.model.attention.temperature),
-            coverage_loss=np.float32(config.train.coverage_loss),
-        )
+        hyper = self._hyper(self._rate, self._ratio)
         self._window_examples += int((batch.index_B >= 0).sum())
         compiling = self._step_fn.seconds
         self._state = self._step_fn(

@@ -4,6 +4,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 from flax import nnx
 from jaxtyping import Array, Float, Int, Key
@@ -54,6 +55,25 @@ class Hyper(NamedTuple):
     label_smoothing: Float[Array, ""]
     attention_temperature: Float[Array, ""]
     coverage_loss: Float[Array, ""]
+
+
+def make_hyper(config, learning_rate: float, ratio: float) -> Hyper:
+    """The numbers of an update at which two schedules have these values; the rest is the config's.
+
+    They are NumPy's: whoever calls knows on which device they are needed.
+    """
+    dropout = config.model.dropout
+    numbers: dict[str, Any] = {
+        "learning_rate": learning_rate,
+        "ratio": ratio,
+        "feed_temperature": config.teacher_forcing.temperature,
+        "dropout_input": dropout.input,
+        "dropout_output": dropout.output,
+        "label_smoothing": config.train.label_smoothing,
+        "attention_temperature": config.model.attention.temperature,
+        "coverage_loss": config.train.coverage_loss,
+    }
+    return Hyper(**jax.tree.map(np.float32, numbers))
 
 
 def empty_window() -> dict[str, Float[Array, ""]]:

@@ -316,7 +316,7 @@ def test_a_surprise_compilation_is_a_warning():
     state = jax.device_put(state, replicated(mesh))
     step = CompiledStep(make_toy_step(config, None, None), mesh)
     batch = tiny_batches(config)[0]
-    hyper = loop.Hyper(*map(np.float32, [0.5] * len(loop.Hyper._fields)))
+    hyper = loop.make_hyper(config, 0.1, 0.5)
     key = jax.random.key(0)
     for _ in range(3):
         state = step(state, batch, hyper, key, forced=False)

@@ -132,7 +132,7 @@ class General(Score):
 
 
 class Biaffine(General):
-    """h_t^T U m_s + w_h . h_t + w_m . m_s (Dozat & Manning 2017, section 2.2, without the constant).
+    """h_t^T U m_s + w_h . h_t + w_m . m_s (Dozat & Manning 2017, section 2.2, less the constant).
 
     w_h . h_t is the same at every position: a softmax does not see it, a sigmoid does. The keys
     hold U m_s and, in a last column, w_m . m_s.
