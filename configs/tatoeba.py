@@ -7,7 +7,7 @@ The folder has to hold the file that `data.dir` names (see docs); the data are C
 
 Command: ./launch.sh sweep --config=configs/tatoeba.py --workdir=runs/tatoeba \
     --config.data.dir=FOLDER
-Cost: 8 runs
+Cost: 8 runs, of about 12 minutes each on one core
 Expected: see experiments/tatoeba/
 """
 
