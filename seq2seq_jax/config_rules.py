@@ -121,6 +121,11 @@ def attention_rules(attention: ConfigDict, query: int, memory: int, widths: str)
             f"{where}.match_parameters has nothing to match with {where}.score = none; set it to"
             " False, or take a score"
         )
+    if score == "location" and attention.match_parameters and attention.heads > 1:
+        yield (
+            f"{where}.score = location looks at no memory, so that with several heads it lacks the"
+            " projection that match_parameters would have to make up for; take heads = 1"
+        )
     if score in ("none", "location") and attention.memory_term != "none":
         yield (
             f"{where}.memory_term = {attention.memory_term} is added to the keys of a score, and"

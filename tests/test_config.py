@@ -147,6 +147,11 @@ BAD_COMBINATIONS = [
         "normalizer = sparsemax would never be used",
     ),
     (
+        {"model.attention.score": "location", "model.attention.match_parameters": True}
+        | {"model.attention.heads": 4},
+        "lacks the projection that match_parameters",
+    ),
+    (
         {"model.attention.window": "monotonic", "model.attention.temperature": 0.5},
         "which window = monotonic does not use",
     ),

@@ -32,7 +32,7 @@ def test_matched_variants_have_the_same_size_within_one_percent(score):
     assert abs(size(score) / size("concat") - 1) < 0.01
 
 
-@pytest.mark.parametrize("score", ["dot", "normed_concat", "location"])
+@pytest.mark.parametrize("score", ["dot", "normed_concat", "biaffine"])
 def test_also_with_heads_and_a_score_of_the_window(score):
     more = {"attention.heads": 4, "attention.window": "chunkwise"}
     assert abs(size(score, **more) / size("concat", **more) - 1) < 0.01
