@@ -223,7 +223,15 @@ def test_a_signal_saves_and_the_same_command_goes_on(
     assert final(tmp_path / "run") == whole
 
 
-def test_a_second_signal_acts_at_once():
+@pytest.fixture
+def usual_sigint():
+    """A shell starts what it runs in the background with the signal ignored."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+def test_a_second_signal_acts_at_once(usual_sigint):
     with Interrupts() as interrupts:
         assert not interrupts.received
         os.kill(os.getpid(), signal.SIGINT)
