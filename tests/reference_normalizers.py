@@ -54,3 +54,12 @@ NORMALIZERS = {
     "hard": hard,
     "gumbel": hard,
 }
+
+
+def by_rows(lengths, function, score_BS):
+    """`function` of the real positions of each row, zeros behind them."""
+    result_BS = np.zeros(score_BS.shape)
+    for row, length in enumerate(lengths):
+        if length:
+            result_BS[row, :length] = function(score_BS[row, :length])
+    return result_BS

@@ -8,6 +8,7 @@ import zipfile
 from hashlib import sha256
 from pathlib import Path
 from types import SimpleNamespace
+from typing import ClassVar
 
 import pytest
 import tensorflow_datasets as tfds
@@ -27,7 +28,7 @@ class TinyTranslate(tfds.core.GeneratorBasedBuilder):
     """A data set as the library has them: two languages, no supervised keys, an empty example."""
 
     VERSION = tfds.core.Version("1.0.0")
-    BUILDER_CONFIGS = [tfds.core.BuilderConfig(name="pt_to_en")]  # noqa: RUF012
+    BUILDER_CONFIGS: ClassVar[list] = [tfds.core.BuilderConfig(name="pt_to_en")]
 
     def _info(self):
         return tfds.core.DatasetInfo(

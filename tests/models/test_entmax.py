@@ -19,15 +19,6 @@ EXACT = {"sparsemax": (sparsemax, papers.sparsemax, 2.0)}
 EXACT["entmax15"] = (entmax15, lambda row: papers.entmax(row, 1.5), 1.5)
 
 
-def by_rows(function, score_BS):
-    """`function` of the real positions of each row, zeros behind them."""
-    result_BS = np.zeros(score_BS.shape)
-    for row, length in enumerate(LENGTHS):
-        if length:
-            result_BS[row, :length] = function(score_BS[row, :length])
-    return result_BS
-
-
 def run(function, score_BS, *alpha, dtype=np.float64):
     score_BS, *alpha = (jnp.asarray(x, dtype) for x in (score_BS, *alpha))
     alignment_BS = function(score_BS, jnp.asarray(VALID), *alpha)
@@ -40,7 +31,7 @@ def run(function, score_BS, *alpha, dtype=np.float64):
 def test_sorting_finds_the_alignment_of_the_papers(name, scale):
     function, paper, _ = EXACT[name]
     low = np.float32(scale * SCORE)
-    want = by_rows(paper, np.float64(low))
+    want = papers.by_rows(LENGTHS, paper, np.float64(low))
     np.testing.assert_allclose(run(function, low, dtype=np.float32), want, **ROUNDING)
     with jax.enable_x64(True):
         np.testing.assert_allclose(run(function, low), want, atol=1e-13)
@@ -50,7 +41,7 @@ def test_sorting_finds_the_alignment_of_the_papers(name, scale):
 @pytest.mark.parametrize("alpha", ALPHAS)
 def test_bisection_finds_the_alignment_of_the_papers(alpha, scale):
     low, alpha = np.float32(scale * SCORE), np.float32(alpha)
-    want = by_rows(lambda row: papers.entmax(row, float(alpha)), np.float64(low))
+    want = papers.by_rows(LENGTHS, lambda row: papers.entmax(row, float(alpha)), np.float64(low))
     np.testing.assert_allclose(run(entmax, low, alpha, dtype=np.float32), want, **ROUNDING)
     with jax.enable_x64(True):
         np.testing.assert_allclose(run(entmax, low, alpha), want, atol=1e-13)
@@ -73,7 +64,7 @@ def test_bisection_agrees_with_sorting(name):
 
 
 def test_alpha_towards_1_is_softmax():
-    softmax_BS = by_rows(reference.softmax, SCORE)
+    softmax_BS = papers.by_rows(LENGTHS, reference.softmax, SCORE)
     with jax.enable_x64(True):
         errors = [np.abs(run(entmax, SCORE, 1 + a) - softmax_BS).max() for a in (1e-2, 1e-4, 1e-6)]
     # The distance is of first order in alpha - 1.
@@ -93,7 +84,7 @@ def test_the_gradient_of_sorting_is_the_slope_of_the_papers(name, scale):
         )
     reference.check_gradient(
         {"score": np.array(gradient_BS)},
-        lambda arrays: np.sum(by_rows(paper, arrays["score"]) * WEIGHT),
+        lambda arrays: np.sum(papers.by_rows(LENGTHS, paper, arrays["score"]) * WEIGHT),
         {"score": scale * SCORE},
         rtol=1e-7,
         atol=1e-8,
@@ -115,7 +106,9 @@ def test_the_gradients_in_scores_and_alpha_are_the_slopes_of_the_papers(alpha, s
         got = gradients(jnp.asarray(scale * SCORE), jnp.asarray(alpha))
 
     def loss(arrays):
-        alignment_BS = by_rows(lambda row: papers.entmax(row, arrays["alpha"]), arrays["score"])
+        alignment_BS = papers.by_rows(
+            LENGTHS, lambda row: papers.entmax(row, arrays["alpha"]), arrays["score"]
+        )
         return np.sum(alignment_BS * WEIGHT)
 
     arrays = {"score": scale * SCORE, "alpha": np.array(alpha)}
@@ -130,7 +123,7 @@ def test_the_gradient_in_alpha_has_a_limit_at_softmax():
         p_S = reference.softmax(score_S)
         return p_S * (p_S @ np.log(p_S) ** 2 - np.log(p_S) ** 2) / 2
 
-    want = np.sum(by_rows(limit, SCORE) * WEIGHT)
+    want = np.sum(papers.by_rows(LENGTHS, limit, SCORE) * WEIGHT)
     with jax.enable_x64(True):
         _, got = gradients(jnp.asarray(SCORE), jnp.asarray(1 + 1e-5))
     np.testing.assert_allclose(got, want, rtol=1e-4)

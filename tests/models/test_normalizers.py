@@ -56,23 +56,14 @@ def gradient(name, score_BS, valid_BS=VALID, seed=None):
     return np.array(grad(parts(name)[1], score_BS, valid_BS, key(seed), weight_BS))
 
 
-def by_rows(function, score_BS):
-    """`function` of the real positions of each row, zeros behind them."""
-    result_BS = np.zeros(score_BS.shape)
-    for row, length in enumerate(LENGTHS):
-        if length:
-            result_BS[row, :length] = function(score_BS[row, :length])
-    return result_BS
-
-
 def loss_of(function):
     """What `gradient` is the gradient of, from the formula of one row."""
-    return lambda arrays: np.sum(by_rows(function, arrays["score"]) * WEIGHT)
+    return lambda arrays: np.sum(papers.by_rows(LENGTHS, function, arrays["score"]) * WEIGHT)
 
 
 @pytest.mark.parametrize("name", NORMALIZERS)
 def test_alignments_are_the_papers(name):
-    want = by_rows(papers.NORMALIZERS[name], np.float64(SCORE))
+    want = papers.by_rows(LENGTHS, papers.NORMALIZERS[name], np.float64(SCORE))
     np.testing.assert_allclose(align(name, SCORE), want, **ROUNDING)
 
 

@@ -341,8 +341,11 @@ def test_a_loss_that_is_no_number_stops_the_run(tmp_path, monkeypatch):
     config.model.attention.score = "dot"
     config.model.dropout.output = 0.0
     config.teacher_forcing.ratio = 1.0
-    rate = lambda train, total: lambda n: 0.01 if n < 12 else 1e38  # noqa: E731
-    monkeypatch.setattr(loop, "learning_rate_at", rate)
+
+    def rate(n):
+        return 0.01 if n < 12 else 1e38
+
+    monkeypatch.setattr(loop, "learning_rate_at", lambda train, total: rate)
     with pytest.raises(loop.TrainingError, match=r"of step 1[34] is not finite.*step 10 is kept"):
         run(config, tmp_path, scripted("valid/loss", [1.0]), shapes=((8, 8),))
     assert [line["step"] for line in lines(tmp_path, "train/")] == [5, 10]

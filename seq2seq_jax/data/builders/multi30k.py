@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import ClassVar
 
 import tensorflow_datasets as tfds
 
@@ -40,7 +41,7 @@ class Multi30k(tfds.core.GeneratorBasedBuilder):
     """29,000 / 1,014 / 1,000 pairs, the published splits in their order; test is Flickr 2016."""
 
     VERSION = tfds.core.Version("1.0.0")
-    BUILDER_CONFIGS = [  # noqa: RUF012 (the library's way)
+    BUILDER_CONFIGS: ClassVar[list[tfds.core.BuilderConfig]] = [
         tfds.core.BuilderConfig(name=name) for name in ("de_en", "fr_en", "en_de", "en_fr")
     ]
     MANUAL_DOWNLOAD_INSTRUCTIONS = (
