@@ -78,6 +78,9 @@ class Decoder(nnx.Module):
         _, (readout_TBH, alignment_TBNS) = jax.lax.scan(step, state, x_BTE.swapaxes(0, 1))
         return readout_TBH.swapaxes(0, 1), alignment_TBNS.swapaxes(0, 1)
 
+    def _temperature(self, given: Float[Array, ""] | None) -> Float[Array, ""]:
+        return jnp.float32(self.temperature) if given is None else given
+
     def logits(self, readout: Float[Array, "*N H"]) -> Float[Array, "*N V"]:
         """Unnormalised log probabilities of the next token."""
         scores = self.embedding.attend(readout) if self.output is None else self.output(readout)
@@ -200,8 +203,7 @@ class RecurrentDecoder(Decoder):
         self, memory: Memory, temperature: Float[Array, ""] | None = None, positions: int = 0
     ) -> tuple[RecurrentState, Source]:
         """See `Decoder`; a recurrent state has one size, however many steps are taken."""
-        if temperature is None:
-            temperature = jnp.float32(self.temperature)
+        temperature = self._temperature(temperature)
         carries = self.initial_state(self.cells, memory)
         state = RecurrentState(
             carries,

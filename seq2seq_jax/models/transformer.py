@@ -118,8 +118,7 @@ class TransformerDecoder(Decoder):
         self, memory: Memory, temperature: Float[Array, ""] | None = None, positions: int = 0
     ) -> tuple[TransformerState, Source]:
         """See `Decoder`; `step` needs the room, `forced` does not."""
-        if temperature is None:
-            temperature = jnp.float32(self.temperature)
+        temperature = self._temperature(temperature)
         layers, batch = self.stack.layers, memory.valid_BS.shape[0]
         caches = tuple(layer.self_attention.empty(batch, positions) for layer in layers)
         looks = [layer.cross_attention.attention for layer in layers]
