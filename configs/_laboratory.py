@@ -22,7 +22,7 @@ def base(data: str):
         config.data.name = "french"
         config.data.train_size = 60_000
         config.data.buckets = 2
-        config.train.steps = 2000
+        config.train.steps = 3000
         config.train.eval_every = 500
         config.evaluation.max_examples = 256
         config.evaluation.show = ("je suis étudiant", "les petites filles ne mangent pas le pain")
