@@ -10,8 +10,9 @@ from flax import nnx
 
 from seq2seq_jax import config as configs
 from seq2seq_jax.models.seq2seq import build
+from seq2seq_jax.training.losses import TokenSums
 from seq2seq_jax.training.teacher_forcing import unroll_forced
-from seq2seq_jax.types import Batch
+from seq2seq_jax.types import PAD, Batch
 
 SOURCE_SIZE, TARGET_SIZE = 9, 11
 
@@ -114,3 +115,14 @@ def forward(graphdef, params, batch, noise=None):
     state, source = model.decoder.start(memory)
     unrolled = unroll_forced(model.decoder, state, source, batch.target_BT, noise)
     return memory, unrolled, model.decoder.logits(unrolled.readout_BTH)
+
+
+def cross_entropy(logits_BTV, target_BT, smoothing=0.0) -> TokenSums:
+    """The sums of `losses.cross_entropy` from logits, with a gradient by JAX."""
+    log_p_BTV = jax.nn.log_softmax(logits_BTV)
+    loss_BT = -jnp.take_along_axis(log_p_BTV, target_BT[..., None], axis=-1)[..., 0]
+    objective_BT = (1 - smoothing) * loss_BT - smoothing * log_p_BTV.mean(axis=-1)
+    correct_BT = logits_BTV.argmax(axis=-1) == target_BT
+    real_BT = target_BT != PAD
+    parts = objective_BT, loss_BT, correct_BT, jnp.ones_like(loss_BT)
+    return TokenSums(*(jnp.sum(part * real_BT.astype(jnp.float32)) for part in parts))

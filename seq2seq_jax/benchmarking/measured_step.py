@@ -38,8 +38,9 @@ class MeasuredStep(CompiledStep):
 
 
 def make_step(config, graphdef) -> MeasuredStep:
-    step = make_train_step(config, graphdef, make_optimizer(config.train))
-    return MeasuredStep(step, data_mesh(config.data.batch_size))
+    mesh = data_mesh(config.data.batch_size)
+    step = make_train_step(config, graphdef, make_optimizer(config.train), mesh.size)
+    return MeasuredStep(step, mesh)
 
 
 def make_state(config, params):

@@ -65,7 +65,8 @@ class Evaluator:
                     jax.random.key(0),  # argmax draws nothing
                     batch.index_B,
                 )
-            tokens = cross_entropy(model.decoder.logits(unrolled.readout_BTH), batch.target_BT)
+            output = model.decoder.output_layer()
+            tokens = cross_entropy(unrolled.readout_BTH, output, batch.target_BT)
             if not (forced and aligns):
                 return (tokens, None), None
             valid_BS = batch.source_BS != PAD

@@ -10,7 +10,7 @@ from jaxtyping import Array, Float, Key
 from seq2seq_jax.models.attention.mechanism import Attention, FixedContext, Source
 from seq2seq_jax.models.attention.scores import AttentionState
 from seq2seq_jax.models.encoders import Memory
-from seq2seq_jax.models.layers import Embedding, Linear, Noise, add_bias, product
+from seq2seq_jax.models.layers import Embedding, Linear, Noise, OutputLayer, product
 from seq2seq_jax.models.recurrent import Carry, make_cell
 from seq2seq_jax.rng import named
 
@@ -81,10 +81,15 @@ class Decoder(nnx.Module):
     def _temperature(self, given: Float[Array, ""] | None) -> Float[Array, ""]:
         return jnp.float32(self.temperature) if given is None else given
 
+    def output_layer(self) -> OutputLayer:
+        """What makes logits of a readout."""
+        tied = self.output is None
+        kernel_HV = self.embedding.kernel() if tied else self.output.kernel[...]
+        return OutputLayer(kernel_HV, self.output_bias[...], self.embedding.dtype)
+
     def logits(self, readout: Float[Array, "*N H"]) -> Float[Array, "*N V"]:
         """Unnormalised log probabilities of the next token."""
-        scores = self.embedding.attend(readout) if self.output is None else self.output(readout)
-        return add_bias(scores, self.output_bias[...])
+        return self.output_layer()(readout)
 
 
 class RecurrentState(NamedTuple):

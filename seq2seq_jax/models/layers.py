@@ -55,8 +55,20 @@ class Embedding(nnx.Module):
     def __call__(self, ids: Int[Array, "*N"]) -> Float[Array, "*N E"]:
         return self.table[...][ids]
 
-    def attend(self, x: Float[Array, "*N E"]) -> Float[Array, "*N V"]:
-        return product(x, self.table[...].T, self.dtype) * x.shape[-1] ** -0.5
+    def kernel(self) -> Float[Array, "E V"]:
+        """table^T / sqrt(E)"""
+        return self.table[...].T * self.table.shape[1] ** -0.5
+
+
+class OutputLayer(NamedTuple):
+    """logits = x W + b, for a caller that must not hold the logits of a whole batch at once."""
+
+    kernel_HV: Float[Array, "H V"]
+    bias_V: Float[Array, " V"]
+    dtype: str
+
+    def __call__(self, x: Float[Array, "*N H"]) -> Float[Array, "*N V"]:
+        return add_bias(product(x, self.kernel_HV, self.dtype), self.bias_V)
 
 
 class Noise(NamedTuple):

@@ -91,7 +91,7 @@ class _Trainer:
         self._total = total_steps(config.train, batches.per_epoch)
         self._learning_rate = learning_rate_at(config.train, self._total)
         self._key = self._place(named(jax.random.key(config.seed), "training"))
-        self._step_fn = CompiledStep(make_train_step(config, graphdef, optimizer), mesh)
+        self._step_fn = CompiledStep(make_train_step(config, graphdef, optimizer, mesh.size), mesh)
         self._hyper = functools.lru_cache(maxsize=4)(
             lambda rate, ratio: self._place(make_hyper(config, rate, ratio))
         )

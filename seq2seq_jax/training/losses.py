@@ -1,12 +1,19 @@
 """Sums over real target tokens; the one division happens where results are reported."""
 
+from functools import partial
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+from jax import lax
 from jaxtyping import Array, Float, Int
 
+from seq2seq_jax.models.layers import OutputLayer, product
 from seq2seq_jax.types import PAD
+
+# Tokens whose logits exist at once. A CPU keeps 256 x 6,000 numbers in its cache between products;
+# an accelerator wants larger products.
+BLOCK = {"cpu": 256, "gpu": 4096, "tpu": 4096}
 
 
 class TokenSums(NamedTuple):
@@ -18,29 +25,114 @@ class TokenSums(NamedTuple):
     tokens: Float[Array, ""]
 
 
+class _Slopes(NamedTuple):
+    """The gradient of the objective."""
+
+    readout_NH: Float[Array, "N H"]
+    kernel_HV: Float[Array, "H V"]
+    bias_V: Float[Array, " V"]
+
+
 def cross_entropy(
-    logits_BTV: Float[Array, "B T V"],
+    readout_BTH: Float[Array, "B T H"],
+    layer: OutputLayer,
     target_BT: Int[Array, "B T"],
     smoothing: Float[Array, ""] | float = 0.0,
+    shards: int = 1,
 ) -> TokenSums:
     """Sums of -log p(gold) and of the objective with label smoothing (Szegedy et al. 2016, s. 7).
 
     objective = (1 - eps) * -log p(gold) + eps / V * sum over v of -log p(v).
+
+    Logits are made of real tokens only, a block at a time, and the gradient along with them: no
+    array of B x T x V numbers ever exists. A token is correct where its logit is the greatest and
+    has no equal. Of the sums only `objective` has a gradient.
+
+    `shards` devices share the rows of the batch; each goes through the tokens of its own.
     """
-    valid_BT = (target_BT != PAD).astype(jnp.float32)
-    logits_BTV = logits_BTV.astype(jnp.float32)
-    normalizer_BT = jax.nn.logsumexp(logits_BTV, axis=-1)
-    gold_BT = jnp.take_along_axis(logits_BTV, target_BT[..., None], axis=-1)[..., 0]
-    loss_BT = normalizer_BT - gold_BT
-    spread_BT = normalizer_BT - logits_BTV.mean(axis=-1)
-    objective_BT = (1 - smoothing) * loss_BT + smoothing * spread_BT
-    correct_BT = logits_BTV.argmax(axis=-1) == target_BT
-    return TokenSums(
-        jnp.sum(objective_BT * valid_BT),
-        jnp.sum(loss_BT * valid_BT),
-        jnp.sum(correct_BT * valid_BT),
-        jnp.sum(valid_BT),
+    readout_GNH = readout_BTH.reshape(shards, -1, readout_BTH.shape[-1])
+    target_GN = target_BT.reshape(shards, -1)
+    rest = layer.kernel_HV, layer.bias_V, jnp.float32(smoothing)
+    if shards == 1:
+        return _sums(readout_GNH[0], target_GN[0], *rest, layer.dtype, None)
+    each = jax.vmap(
+        lambda readout_NH, target_N: _sums(readout_NH, target_N, *rest, layer.dtype, "shards"),
+        axis_name="shards",
     )
+    return jax.tree.map(jnp.sum, each(readout_GNH, target_GN))
+
+
+@partial(jax.custom_vjp, nondiff_argnums=(5, 6))
+def _sums(readout_NH, target_N, kernel_HV, bias_V, smoothing, dtype, axis):
+    inputs = readout_NH, target_N, kernel_HV, bias_V, smoothing
+    return _over_blocks(*inputs, dtype, axis, slopes=False)[0]
+
+
+def _sums_and_slopes(readout_NH, target_N, kernel_HV, bias_V, smoothing, dtype, axis):
+    inputs = readout_NH, target_N, kernel_HV, bias_V, smoothing
+    return _over_blocks(*inputs, dtype, axis, slopes=True)
+
+
+def _scale_slopes(dtype, axis, slopes: _Slopes, cotangent: TokenSums):
+    readout_NH, kernel_HV, bias_V = (cotangent.objective * slope for slope in slopes)
+    return readout_NH, None, kernel_HV, bias_V, None
+
+
+_sums.defvjp(_sums_and_slopes, _scale_slopes)
+
+
+def _over_blocks(readout_NH, target_N, kernel_HV, bias_V, smoothing, dtype, axis, *, slopes: bool):
+    """The sums, and the objective's slopes or None."""
+    size = min(BLOCK[jax.default_backend()], len(target_N))
+    real_N = target_N != PAD
+    order_N = jnp.argsort(~real_N)  # stable: the real tokens, then the padding
+    rest = (0, -len(target_N) % size)
+    gold_N, order_N = jnp.pad(jnp.take(target_N, order_N), rest), jnp.pad(order_N, rest)
+
+    def block(i, carry):
+        sums, slope = carry
+        gold_K, order_K = (lax.dynamic_slice_in_dim(x, i * size, size) for x in (gold_N, order_N))
+        readout_KH = readout_NH[order_K]
+        found, slope_KV = _compare(
+            OutputLayer(kernel_HV, bias_V, dtype)(readout_KH), gold_K, smoothing
+        )
+        if slopes:
+            readout_slope_KH = product(slope_KV, kernel_HV.T, dtype)
+            slope = _Slopes(
+                lax.dynamic_update_slice_in_dim(slope.readout_NH, readout_slope_KH, i * size, 0),
+                slope.kernel_HV + product(readout_KH.T, slope_KV, dtype),
+                slope.bias_V + slope_KV.sum(axis=0),
+            )
+        return jax.tree.map(jnp.add, sums, found), slope
+
+    tokens = real_N.sum()
+    if axis is not None:  # one count for all, or the loop under vmap could not slice
+        tokens = lax.pmax(tokens, axis)
+    start = TokenSums(*(jnp.zeros(()) for _ in TokenSums._fields)), None
+    if slopes:
+        zeros = (len(order_N), readout_NH.shape[1]), kernel_HV.shape, bias_V.shape
+        start = start[0], _Slopes(*(jnp.zeros(shape) for shape in zeros))
+    sums, slope = lax.fori_loop(0, -(-tokens // size), block, start)
+    if slopes:
+        back_NH = slope.readout_NH[jnp.cumsum(real_N) - 1]
+        slope = slope._replace(readout_NH=jnp.where(real_N[:, None], back_NH, 0.0))
+    return sums, slope
+
+
+def _compare(logits_KV, gold_K, smoothing) -> tuple[TokenSums, Float[Array, "K V"]]:
+    """The sums of some tokens, padding left out, and the slope of their objective in the logits."""
+    real_K = gold_K != PAD
+    gold_logit_K1 = jnp.take_along_axis(logits_KV, gold_K[:, None], axis=1)
+    normalizer_K1 = jax.nn.logsumexp(logits_KV, axis=1, keepdims=True)
+    loss_K = (normalizer_K1 - gold_logit_K1)[:, 0]
+    spread_K = normalizer_K1[:, 0] - logits_KV.mean(axis=1)
+    objective_K = (1 - smoothing) * loss_K + smoothing * spread_K
+    correct_K = jnp.sum(logits_KV >= gold_logit_K1, axis=1) == 1
+    parts = objective_K, loss_K, correct_K, jnp.ones_like(loss_K)
+    is_gold_KV = jax.nn.one_hot(gold_K, logits_KV.shape[1], dtype=bool)
+    wanted_KV = (1 - smoothing) * is_gold_KV + smoothing / logits_KV.shape[1]
+    slope_KV = jnp.where(real_K[:, None], jnp.exp(logits_KV - normalizer_K1) - wanted_KV, 0.0)
+    return TokenSums(*(jnp.sum(jnp.where(real_K, part, 0.0)) for part in parts)), slope_KV
 
 
 def coverage_loss(

@@ -89,8 +89,10 @@ def init_state(
     )
 
 
-def make_train_step(config, graphdef: nnx.GraphDef, optimizer: optax.GradientTransformation):
-    """The update that `config` describes; not jitted.
+def make_train_step(
+    config, graphdef: nnx.GraphDef, optimizer: optax.GradientTransformation, shards: int = 1
+):
+    """The update that `config` describes; not jitted. `shards` devices share a batch's rows.
 
     params += learning_rate * optimizer(gradient of the objective's sum / real tokens), where the
     sum runs over all micro-batches, so that accumulation changes rounding alone.
@@ -133,8 +135,13 @@ def make_train_step(config, graphdef: nnx.GraphDef, optimizer: optax.GradientTra
                 passes=forcing.passes,
                 noise=noise,
             )
-        logits_BTV = model.decoder.logits(unrolled.readout_BTH)
-        sums = cross_entropy(logits_BTV, batch.target_BT, hyper.label_smoothing)
+        sums = cross_entropy(
+            unrolled.readout_BTH,
+            model.decoder.output_layer(),
+            batch.target_BT,
+            hyper.label_smoothing,
+            shards,
+        )
         gold, coins = teacher_forcing.coin_counts(unrolled, batch.target_BT)
         total = sums.objective
         if covers:

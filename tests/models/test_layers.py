@@ -31,7 +31,7 @@ def test_a_tied_embedding_scores_by_scaled_inner_products_with_its_rows():
     table = np.array(embedding.table[...])
     np.testing.assert_array_equal(embedding(jnp.array([[2, 6]])), table[[[2, 6]]])
     x = jnp.arange(4.0)
-    np.testing.assert_allclose(embedding.attend(x), table @ x / np.sqrt(4), **ROUNDING)
+    np.testing.assert_allclose(x @ embedding.kernel(), table @ x / np.sqrt(4), **ROUNDING)
 
 
 def test_initial_scales():

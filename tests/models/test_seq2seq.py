@@ -9,10 +9,10 @@ import pytest
 from flax import nnx
 
 from seq2seq_jax.models.seq2seq import build, count_parameters, initialize
-from seq2seq_jax.training.losses import cross_entropy
 from tests.small import (
     SOURCE_SIZE,
     TARGET_SIZE,
+    cross_entropy,
     flat,
     forward,
     pad,

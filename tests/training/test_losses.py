@@ -1,51 +1,104 @@
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from seq2seq_jax.models.layers import OutputLayer
+from seq2seq_jax.training import losses
 from seq2seq_jax.training.losses import cross_entropy
 from tests import reference
 from tests.small import rows
 
-LOGITS = jnp.asarray(3 * np.random.default_rng(0).standard_normal((3, 5, 7)), jnp.float32)
-TARGET = jnp.asarray(rows((5, 2, 0), 5, 7))
-REAL = [(b, t) for b in range(3) for t in range(5) if TARGET[b, t]]
+RANDOM = np.random.default_rng(0)
+READOUT = jnp.asarray(RANDOM.standard_normal((4, 5, 3)), jnp.float32)
+LAYER = OutputLayer(
+    jnp.asarray(2 * RANDOM.standard_normal((3, 7)), jnp.float32),
+    jnp.asarray(RANDOM.standard_normal(7), jnp.float32),
+    "float32",
+)
+LOGITS = np.float64(READOUT) @ np.float64(LAYER.kernel_HV) + np.float64(LAYER.bias_V)
+TARGET = jnp.asarray(rows((5, 2, 0, 1), 5, 7))
+REAL = [(b, t) for b in range(4) for t in range(5) if TARGET[b, t]]
+# Tokens a block, and devices: one block for all, one that is not full, many, and fewer than shares.
+WAYS = [(20, 1), (3, 1), (1, 1), (2, 2), (3, 4)]
+
+
+@pytest.fixture(params=WAYS, ids=str)
+def entropy(request, monkeypatch):
+    size, shards = request.param
+    monkeypatch.setitem(losses.BLOCK, "cpu", size)
+    return functools.partial(cross_entropy, shards=shards)
 
 
 @pytest.mark.parametrize("smoothing", [0.0, 0.1, 0.5])
-def test_sums_are_those_of_the_paper(smoothing):
-    sums = cross_entropy(LOGITS, TARGET, smoothing)
+def test_sums_are_those_of_the_paper(entropy, smoothing):
+    sums = entropy(READOUT, LAYER, TARGET, smoothing)
 
     def total(smoothing):
-        logits = np.float64(LOGITS)
         gold = np.array(TARGET)
-        each = (reference.smoothed_cross_entropy(logits[at], gold[at], smoothing) for at in REAL)
+        each = (reference.smoothed_cross_entropy(LOGITS[at], gold[at], smoothing) for at in REAL)
         return sum(each)
 
     np.testing.assert_allclose(sums.objective, total(smoothing), rtol=1e-6)
     np.testing.assert_allclose(sums.loss, total(0.0), rtol=1e-6)  # never smoothed
-    assert sums.tokens == 7
+    assert sums.tokens == 8
     assert sums.correct == sum(np.argmax(LOGITS[at]) == TARGET[at] for at in REAL)
 
 
-def test_gradient_is_probability_minus_smoothed_target():
-    gradient = np.array(jax.grad(lambda x: cross_entropy(x, TARGET, 0.1).objective)(LOGITS))
-    for b in range(3):
-        for t in range(5):
-            if (b, t) in REAL:
-                want = np.exp(reference.log_softmax(np.float64(LOGITS[b, t]))) - 0.1 / 7
-                want[TARGET[b, t]] -= 0.9
-            else:
-                want = np.zeros(7)
-            np.testing.assert_allclose(gradient[b, t], want, rtol=1e-5, atol=1e-6)
+def test_slopes_are_probability_minus_smoothed_target(entropy):
+    """... times the weights, the readouts and one; those of a multiple of the objective, too."""
+
+    def objective(readout, kernel, bias):
+        layer = OutputLayer(kernel, bias, "float32")
+        return 3 * entropy(readout, layer, TARGET, 0.1).objective
+
+    found = jax.grad(objective, argnums=(0, 1, 2))(READOUT, LAYER.kernel_HV, LAYER.bias_V)
+    slope = np.zeros((4, 5, 7))
+    for at in REAL:
+        slope[at] = np.exp(reference.log_softmax(LOGITS[at])) - 0.1 / 7
+        slope[at][TARGET[at]] -= 0.9
+    slope *= 3
+    readout, kernel = np.float64(READOUT), np.float64(LAYER.kernel_HV)
+    wanted = slope @ kernel.T, np.einsum("bth,btv->hv", readout, slope), slope.sum(axis=(0, 1))
+    for one, other in zip(found, wanted, strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-5, atol=2e-6)  # sums of up to 8 terms of 3
 
 
-def test_correct_counts_the_likeliest_token_at_real_positions():
+def test_nothing_but_the_objective_has_a_slope():
+    def others(readout):
+        sums = cross_entropy(readout, LAYER, TARGET, 0.1)
+        return sums.loss + sums.correct + sums.tokens
+
+    assert not jax.grad(others)(READOUT).any()
+
+
+def test_correct_counts_the_likeliest_token_at_real_positions(entropy):
     right = 10 * jax.nn.one_hot(TARGET, 7)
-    assert cross_entropy(right, TARGET).correct == 7
-    assert cross_entropy(-right, TARGET).correct == 0
+    as_they_are = OutputLayer(jnp.eye(7), jnp.zeros(7), "float32")
+    assert entropy(right, as_they_are, TARGET).correct == 8
+    assert entropy(-right, as_they_are, TARGET).correct == 0
+    assert entropy(0 * right, as_they_are, TARGET).correct == 0  # all alike: none is likeliest
 
 
 def test_large_logits_overflow_nothing():
-    sums = cross_entropy(1e4 * LOGITS, TARGET, 0.1)
-    assert np.isfinite(jnp.stack(sums)).all()
+    sums, slopes = jax.value_and_grad(lambda x: cross_entropy(x, LAYER, TARGET, 0.1).objective)(
+        1e4 * READOUT
+    )
+    assert np.isfinite(sums) and np.isfinite(slopes).all()
+
+
+def test_logits_of_all_tokens_never_exist(monkeypatch):
+    """No array of the compiled gradient has as many numbers as the logits of the batch."""
+    monkeypatch.setitem(losses.BLOCK, "cpu", 8)
+    readout, target = jnp.ones((16, 8, 4)), jnp.ones((16, 8), jnp.int32)
+    layer = OutputLayer(jnp.ones((4, 64)), jnp.zeros(64), "float32")
+
+    @jax.jit
+    def gradient(readout, kernel):
+        layer = OutputLayer(kernel, jnp.zeros(64), "float32")
+        return jax.grad(lambda x: cross_entropy(x, layer, target).objective)(readout)
+
+    memory = gradient.lower(readout, layer.kernel_HV).compile().memory_analysis()
+    assert memory.temp_size_in_bytes < 16 * 8 * 64 * 4

@@ -12,10 +12,10 @@ from seq2seq_jax import rng
 from seq2seq_jax.models.seq2seq import initialize
 from seq2seq_jax.training import teacher_forcing
 from seq2seq_jax.training.feeds import Feed
-from seq2seq_jax.training.losses import cross_entropy
 from seq2seq_jax.training.step import WINDOW, Hyper, init_state, make_train_step
 from seq2seq_jax.types import Batch
 from tests.small import (
+    cross_entropy,
     flat,
     forward,
     pad,

@@ -65,7 +65,8 @@ def tiny_evaluate(graphdef):
         model = nnx.merge(graphdef, params)
         state, source = model.decoder.start(model.encoder(batch.source_BS, None))
         unrolled = unroll_forced(model.decoder, state, source, batch.target_BT)
-        return cross_entropy(model.decoder.logits(unrolled.readout_BTH), batch.target_BT)
+        output = model.decoder.output_layer()
+        return cross_entropy(unrolled.readout_BTH, output, batch.target_BT)
 
     def evaluate(params, step):
         found = sums(params)
