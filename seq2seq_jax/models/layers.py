@@ -18,7 +18,10 @@ def product(
     x: Float[Array, "*N D"], kernel: Float[Array, "D F"], dtype: str
 ) -> Float[Array, "*N F"]:
     """x W with operands in `dtype` and the sum in float32."""
-    return jnp.matmul(x.astype(dtype), kernel.astype(dtype), preferred_element_type=jnp.float32)
+    # As two matrices: on a CPU the gradient of W is slow where x has more axes.
+    x_ND = x.reshape(-1, x.shape[-1]).astype(dtype)
+    y_NF = jnp.matmul(x_ND, kernel.astype(dtype), preferred_element_type=jnp.float32)
+    return y_NF.reshape(*x.shape[:-1], kernel.shape[1])
 
 
 def add_bias(x: Float[Array, "*N F"], bias: Float[Array, " F"]) -> Float[Array, "*N F"]:
