@@ -27,11 +27,12 @@ class Help(Exception):
     """--help was asked for."""
 
 
-def make_flags(*, platform: bool = False, config: bool = False) -> flags.FlagValues:
-    """The flags that several commands have; each command adds its own."""
+def make_flags(*names: str) -> flags.FlagValues:
+    """Those of workdir, platform and config that are named; each command adds its own."""
     values = flags.FlagValues()
-    flags.DEFINE_string("workdir", None, "Folder of the run or sweep.", flag_values=values)
-    if platform:
+    if "workdir" in names:
+        flags.DEFINE_string("workdir", None, "Folder of the run or sweep.", flag_values=values)
+    if "platform" in names:
         flags.DEFINE_enum(
             "platform",
             None,
@@ -39,7 +40,7 @@ def make_flags(*, platform: bool = False, config: bool = False) -> flags.FlagVal
             "Device to use; without it the best one that is there.",
             flag_values=values,
         )
-    if config:
+    if "config" in names:
         flags.DEFINE_string(
             "config",
             None,
@@ -50,7 +51,18 @@ def make_flags(*, platform: bool = False, config: bool = False) -> flags.FlagVal
     return values
 
 
-def parse(values: flags.FlagValues, arguments: Sequence[str]) -> list[str]:
+def parse(values: flags.FlagValues, arguments: Sequence[str]) -> None:
+    """Sets the flags from a command line that holds nothing else.
+
+    Raises:
+      UsageError: for unknown flags, wrong values and other arguments.
+      Help: for --help.
+    """
+    if rest := parse_some(values, arguments):
+        raise UsageError(f"unexpected argument {rest[0]}")
+
+
+def parse_some(values: flags.FlagValues, arguments: Sequence[str]) -> list[str]:
     """Sets the flags from the command line; returns the other arguments.
 
     Raises:

@@ -14,7 +14,7 @@ from seq2seq_jax.config_checks import CHOICES
 
 
 def define() -> flags.FlagValues:
-    values = common.make_flags(platform=True)
+    values = common.make_flags("workdir", "platform")
     flags.DEFINE_enum(
         "split", "test", ["train", "valid", "test"], "Split of the data.", flag_values=values
     )
@@ -30,8 +30,7 @@ def define() -> flags.FlagValues:
 
 def main(arguments: Sequence[str]) -> int:
     values = define()
-    if rest := common.parse(values, arguments):
-        raise common.UsageError(f"unexpected argument {rest[0]}")
+    common.parse(values, arguments)
     common.require(values, "workdir")
     common.use_platform(values.platform)
     from seq2seq_jax.evaluation.run import load_run

@@ -13,7 +13,7 @@ FORMATS = ("md", "csv", "latex", "html")
 
 
 def define() -> flags.FlagValues:
-    values = common.make_flags()
+    values = common.make_flags("workdir")
     flags.DEFINE_string(
         "published",
         None,
@@ -26,8 +26,7 @@ def define() -> flags.FlagValues:
 
 def main(arguments: Sequence[str]) -> int:
     values = define()
-    if rest := common.parse(values, arguments):
-        raise common.UsageError(f"unexpected argument {rest[0]}")
+    common.parse(values, arguments)
     common.require(values, "workdir")
     if wrong := [name for name in values.format if name not in FORMATS]:
         raise common.UsageError(f"--format={wrong[0]}: not one of {', '.join(FORMATS)}")

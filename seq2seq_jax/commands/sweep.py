@@ -19,7 +19,7 @@ from seq2seq_jax.commands import common
 
 
 def define() -> flags.FlagValues:
-    values = common.make_flags(platform=True, config=True)
+    values = common.make_flags("workdir", "platform", "config")
     flags.DEFINE_integer(
         "seeds", 0, "Seeds a cell; 0 = config.sweep.seeds.", lower_bound=0, flag_values=values
     )
@@ -45,8 +45,7 @@ def main(arguments: Sequence[str]) -> int:
 
     overrides, others = common.split_overrides(arguments)
     values = define()
-    if rest := common.parse(values, others):
-        raise common.UsageError(f"unexpected argument {rest[0]}")
+    common.parse(values, others)
     common.require(values, "config", "workdir")
     parameters = _parameters(values.slurm)
     plan = runner.make_plan(

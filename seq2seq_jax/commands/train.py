@@ -19,7 +19,7 @@ from seq2seq_jax.types import InputError
 
 
 def define() -> flags.FlagValues:
-    return common.make_flags(platform=True, config=True)
+    return common.make_flags("workdir", "platform", "config")
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -27,8 +27,7 @@ def main(arguments: Sequence[str]) -> int:
 
     overrides, others = common.split_overrides(arguments)
     values = define()
-    if rest := common.parse(values, others):
-        raise common.UsageError(f"unexpected argument {rest[0]}")
+    common.parse(values, others)
     common.require(values, "workdir")
     workdir = Path(values.workdir)
     config = resolve(values.config, workdir, overrides)

@@ -23,7 +23,7 @@ SHOWN = 10  # unknown tokens that are named
 
 
 def define() -> flags.FlagValues:
-    values = common.make_flags(platform=True)
+    values = common.make_flags("workdir", "platform")
     flags.DEFINE_string(
         "attention",
         None,
@@ -35,7 +35,7 @@ def define() -> flags.FlagValues:
 
 def main(arguments: Sequence[str]) -> int:
     values = define()
-    texts = common.parse(values, arguments)
+    texts = common.parse_some(values, arguments)
     common.require(values, "workdir")
     if values.attention and len(texts) != 1:
         raise common.UsageError("--attention draws one sentence: give it as the one argument")
