@@ -1,21 +1,25 @@
 """One workload, measured: numbers as plain values for JSON, and as a table to read."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jax
-import numpy as np
 from ml_collections import ConfigDict
 
 from seq2seq_jax import config as configs
+from seq2seq_jax.benchmarking import comparison
+from seq2seq_jax.benchmarking.comparison import compare, show_spread, spread
 from seq2seq_jax.benchmarking.machine import Quiet, look_around
+from seq2seq_jax.benchmarking.peers import Arm, Peers
+from seq2seq_jax.benchmarking.torch_input import write_input
 from seq2seq_jax.benchmarking.training import Training, time_training
 from seq2seq_jax.benchmarking.translation import Greedy, time_greedy
-from seq2seq_jax.benchmarking.workloads import make_config, make_examples
+from seq2seq_jax.benchmarking.workloads import make_examples, variant
 from seq2seq_jax.data.batching import Batches, choose_buckets, lengths
 from seq2seq_jax.evaluation.environment import environment
 from seq2seq_jax.models.seq2seq import count_parameters, initialize
 from seq2seq_jax.rng import named
+from seq2seq_jax.types import InputError
 
 Row = tuple[str, str]
 
@@ -28,11 +32,16 @@ def benchmark(
     windows: int,
     updates: int,
     sentences: int,
+    arms: Sequence[Arm] = (),
+    same_batches: bool = False,
 ) -> dict[str, Any]:
     """Trains and translates a workload, or a variant of it as its config says.
 
-    `before`: how quiet the machine was at the start.
+    `before`: how quiet the machine was at the start. `arms`: programs that do the same in turns
+    with this one, on batches of like lengths or on the `same_batches`.
     """
+    if arms and jax.default_backend() != "cpu":
+        raise InputError("--vs=torch compares what processors do: add --platform=cpu")
     examples = make_examples(name, config)
     pairs = lengths(examples.source, examples.target)
     batch_size = config.data.batch_size
@@ -40,8 +49,14 @@ def benchmark(
     batches = Batches(examples.source, examples.target, shapes, batch_size, config.seed)
     sizes = [len(vocabulary) for vocabulary in examples.vocabularies]
     graphdef, params = initialize(config.model, *sizes, named(jax.random.key(config.seed), "model"))
-    training = time_training(config, (graphdef, params), batches, windows, updates)
-    greedy = time_greedy(config, (graphdef, params), examples, windows, sentences)
+    model, count = (graphdef, params), windows * updates
+
+    def write(folder):
+        write_input(folder, config, examples, params, batches, count, same_batches)
+
+    with Peers(arms, write) as peers:
+        training = time_training(config, model, batches, windows, updates, peers)
+        greedy = time_greedy(config, model, examples, windows, sentences, peers)
     return {
         "workload": name,
         "variant": variant(name, config),
@@ -53,15 +68,10 @@ def benchmark(
         "quiet": {"before": _quiet(before), "after": _quiet(look_around(before=False))},
         "training": _training(training),
         "greedy": _greedy(greedy),
+        "against": [compare(training, greedy, peer) for peer in peers.started],
         "environment": environment(),
         "config": configs.to_dict(config),
     }
-
-
-def variant(name: str, config: ConfigDict) -> dict[str, Any]:
-    """The keys in which a config differs from the workload's own."""
-    own = configs.flatten(make_config(name, {}))
-    return {key: value for key, value in configs.flatten(config).items() if value != own[key]}
 
 
 def _quiet(found: Quiet) -> dict[str, Any]:
@@ -85,12 +95,6 @@ def _greedy(found: Greedy) -> dict[str, Any]:
     return {**found._asdict(), "sentences_per_second": spread(found.sentences_per_second)}
 
 
-def spread(values: list[float]) -> dict[str, Any]:
-    """Median, least and most of the windows, and all of them."""
-    median, least, most = np.median(values), min(values), max(values)
-    return {"median": float(median), "min": least, "max": most, "windows": values}
-
-
 def rows(result: Mapping[str, Any]) -> list[Row]:
     """The result as (what, how much)."""
     training, greedy = result["training"], result["greedy"]
@@ -102,8 +106,8 @@ def rows(result: Mapping[str, Any]) -> list[Row]:
         ("device", f"{machine['device']}, {machine['cores']} cores"),
         ("machine before", result["quiet"]["before"]["text"]),
         ("machine after", result["quiet"]["after"]["text"]),
-        ("target tokens a second", _range(training["tokens_per_second"])),
-        ("greedy sentences a second", _range(greedy["sentences_per_second"])),
+        ("target tokens a second", show_spread(training["tokens_per_second"])),
+        ("greedy sentences a second", show_spread(greedy["sentences_per_second"])),
         ("tokens of a translation", f"{greedy['mean_tokens']:.1f}"),
         ("first update finished after", f"{training['first_update_seconds']:.1f} s"),
         ("compilations", f"{training['compilations']} in {training['compile_seconds']:.1f} s"),
@@ -115,18 +119,14 @@ def rows(result: Mapping[str, Any]) -> list[Row]:
             for shape in training["temporary_bytes"]
             for size in [shape["temporary_bytes"]]
         ),
+        *comparison.rows(result),
     ]
 
 
 def table(result: Mapping[str, Any]) -> str:
     """The rows as text, in two columns."""
     width = max(len(what) for what, _ in rows(result))
-    return "\n".join(f"{what:{width}}  {value}" for what, value in rows(result))
-
-
-def _range(found: Mapping[str, Any]) -> str:
-    many = f"{len(found['windows'])} windows"
-    return f"{found['median']:,.0f}  [{found['min']:,.0f} to {found['max']:,.0f}, {many}]"
+    return "\n".join(f"{what:{width}}  {value}".rstrip() for what, value in rows(result))
 
 
 def _products(training: Mapping[str, Any]) -> str:

@@ -17,6 +17,7 @@ from seq2seq_jax.benchmarking.measured_step import (
     make_state,
     make_step,
 )
+from seq2seq_jax.benchmarking.peers import Peers
 from seq2seq_jax.benchmarking.products import operations, seconds_alone
 from seq2seq_jax.data.batching import Batches, make_iterator, padding_share
 from seq2seq_jax.data.buckets import Shape
@@ -28,6 +29,8 @@ class Training(NamedTuple):
     """What was measured of training; one entry of `tokens_per_second` a window."""
 
     tokens_per_second: list[float]
+    targets: list[int]  # tokens of each window
+    first_loss: float  # of the first update, with the initial parameters; nats a token
     first_update_seconds: float  # since the process was started
     compilations: int
     compile_seconds: float
@@ -50,12 +53,14 @@ class Window(NamedTuple):
     shapes: Counter[Shape]
 
 
-def time_training(config, model, batches: Batches, windows: int, updates: int) -> Training:
+def time_training(
+    config, model, batches: Batches, windows: int, updates: int, peers: Peers
+) -> Training:
     """Trains as the training loop does, without its logs, evaluations and checkpoints.
 
     The first update is followed by one on each other batch shape, so that the windows that come
     then compile nothing; each window is `updates` updates, from the run's own input pipeline, and
-    ends when the last one has finished.
+    ends when the last one has finished. The peers have a window of theirs after each.
     """
     graphdef, params = model
     mesh = data_mesh(config.data.batch_size)
@@ -71,14 +76,17 @@ def time_training(config, model, batches: Batches, windows: int, updates: int) -
     def update(state, batch: Batch):
         return step_fn(state, place_batch(batch), hyper, key, forced=forced)
 
-    ages, temporary, products = [], {}, {}
+    ages, losses, temporary, products = [], [], {}, {}
     for batch in one_of_each_shape(batches):
         state = jax.block_until_ready(update(state, batch))
         ages.append(process_age())
+        losses.append(float(state.window["loss"] / state.window["tokens"]))
         arguments = state, place_batch(batch), hyper, key
         temporary[shape_of(batch)] = step_fn.temporary_bytes(*arguments, forced=forced)
         products[shape_of(batch)] = step_fn.products(*arguments, forced=forced)
 
+    peers.start()
+    peers.warm_up("train", len(temporary))
     timed = []
     iterator = make_iterator(batches, config.data.workers, config.data.prefetch)
     try:
@@ -86,6 +94,7 @@ def time_training(config, model, batches: Batches, windows: int, updates: int) -
         for _ in range(windows):
             state, window = time_window(update, state, itertools.islice(iterator, updates))
             timed.append(window)
+            peers.window("train", updates)
     finally:
         iterator.close()
 
@@ -99,6 +108,8 @@ def time_training(config, model, batches: Batches, windows: int, updates: int) -
     alone = seconds_alone(done)
     return Training(
         [window.targets / window.seconds for window in timed],
+        [window.targets for window in timed],
+        losses[0],
         ages[0],
         step_fn.compilations,
         step_fn.seconds,

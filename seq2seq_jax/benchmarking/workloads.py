@@ -133,6 +133,12 @@ def make_config(name: str, overrides: Mapping[str, Any]) -> ConfigDict:
     return config
 
 
+def variant(name: str, config: ConfigDict) -> dict[str, Any]:
+    """The keys in which a config differs from the workload's own."""
+    own = configs.flatten(make_config(name, {}))
+    return {key: value for key, value in configs.flatten(config).items() if value != own[key]}
+
+
 def make_examples(name: str, config: ConfigDict) -> Examples:
     """The training examples: the same ones each time, whatever the config's seed."""
     data = WORKLOADS[name][0]

@@ -9,6 +9,11 @@ temporary memory is that of the compiled training step, for each batch shape. Wo
 (words like CMUdict's, 128) and transformer (Multi30k's, 3 + 3 layers of 256). Everything else of a
 config is set by --config.KEY=VALUE. Another busy process ruins the timings: the table says whether
 the machine was quiet.
+
+    ./launch.sh benchmark --vs=torch [--torch-python=PYTHON] [--torch-avx512]
+
+lets benchmarks/torch_reference.py, the same in PyTorch, take turns with it and prints ours / theirs
+for each pair of windows. PyTorch is no part of this project: the flag says how to get it.
 """
 
 import json
@@ -51,6 +56,27 @@ def define() -> flags.FlagValues:
         " as long as on a new machine.",
         flag_values=values,
     )
+    flags.DEFINE_enum("vs", None, ["torch"], "Who takes turns with it.", flag_values=values)
+    flags.DEFINE_string(
+        "torch-python",
+        None,
+        "The Python that has PyTorch; without it the one at work.",
+        flag_values=values,
+    )
+    flags.DEFINE_boolean(
+        "torch-avx512",
+        False,
+        "Besides PyTorch as installed, let its matrix library (MKL) take this processor for"
+        " Intel's, so that it uses 512-bit instructions. Needs a C compiler.",
+        flag_values=values,
+    )
+    flags.DEFINE_enum(
+        "torch-batches",
+        "like",
+        ["like", "same"],
+        "like: sorted by length, with next to no padding; same: those of our own training.",
+        flag_values=values,
+    )
     return values
 
 
@@ -58,6 +84,9 @@ def main(arguments: Sequence[str]) -> int:
     overrides, others = common.split_overrides(arguments)
     values = define()
     common.parse(values, others)
+    for name in ("torch-python", "torch-avx512", "torch-batches"):
+        if values[name].present and not values.vs:
+            raise common.UsageError(f"--{name} needs --vs=torch")
     short = [
         f"--config.{key}={values[name].value}"
         for name, key in SHORT.items()
@@ -69,9 +98,10 @@ def main(arguments: Sequence[str]) -> int:
 
     config = make_config(values.workload, settings)
     before = look_around(before=True)
-    with tempfile.TemporaryDirectory() as empty:
+    with tempfile.TemporaryDirectory() as scratch:
+        arms = _arms(values, config, Path(scratch))
         if values.cold:
-            os.environ["JAX_COMPILATION_CACHE_DIR"] = empty
+            os.environ["JAX_COMPILATION_CACHE_DIR"] = f"{scratch}/cache"
         common.use_platform(values.platform)
         from seq2seq_jax.benchmarking.benchmark import benchmark, table
 
@@ -82,6 +112,8 @@ def main(arguments: Sequence[str]) -> int:
             windows=values.windows,
             updates=values.updates,
             sentences=values.sentences,
+            arms=arms,
+            same_batches=values["torch-batches"].value == "same",
         )
     result["cold"] = values.cold
     print(table(result))
@@ -90,3 +122,13 @@ def main(arguments: Sequence[str]) -> int:
         Path(values.json).write_text(text, encoding="utf-8")
         print(f"wrote {values.json}", file=sys.stderr)
     return 0
+
+
+def _arms(values: flags.FlagValues, config, scratch: Path):
+    if not values.vs:
+        return []
+    from seq2seq_jax.benchmarking.torch_arms import make_arms, refuse
+
+    refuse(values.workload, config)
+    python, avx512 = (values[f"torch-{name}"].value for name in ("python", "avx512"))
+    return make_arms(python, bool(avx512), scratch)

@@ -56,6 +56,7 @@ def test_every_verb_explains_itself(capsys, verb):
         (["report", "--workdir=x", "--format=pdf"], "not one of md, csv, latex, html"),
         (["benchmark", "--workload=large"], "<luong|small|g2p|transformer>"),
         (["benchmark", "--ratio=high"], "teacher_forcing.ratio"),
+        (["benchmark", "--torch-avx512"], "--torch-avx512 needs --vs=torch"),
     ],
 )
 def test_wrong_usage(capsys, arguments, words):

@@ -1,0 +1,76 @@
+"""This program beside another one: ratios of windows that were taken one after the other."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from seq2seq_jax.benchmarking.peers import Peer
+from seq2seq_jax.benchmarking.training import Training
+from seq2seq_jax.benchmarking.translation import Greedy
+
+IDLE = 0.05  # of a core; a program that waits and takes more disturbs the other one
+
+
+def compare(training: Training, greedy: Greedy, peer: Peer) -> dict[str, Any]:
+    """What the peer reached, and ours / theirs pair by pair."""
+    trained, translated = peer.windows["train"], peer.windows["greedy"]
+    tokens = [answer["targets"] / answer["seconds"] for answer in trained]
+    sentences = [answer["sentences"] / answer["seconds"] for answer in translated]
+    answers = trained + translated
+    return {
+        "name": peer.arm.name,
+        **peer.description,
+        "first_loss": peer.warm_up["train"]["losses"][0],
+        "tokens_per_second": spread(tokens),
+        "training_ratio": spread(_ratios(training.tokens_per_second, tokens)),
+        "sentences_per_second": spread(sentences),
+        "greedy_ratio": spread(_ratios(greedy.sentences_per_second, sentences)),
+        "mean_tokens": translated[0]["tokens"] / translated[0]["sentences"],
+        "idle_share": {
+            "ours": max(answer["ours_idle_share"] for answer in answers),
+            "theirs": max(answer["idle_share"] for answer in answers),
+        },
+    }
+
+
+def _ratios(ours: Sequence[float], theirs: Sequence[float]) -> list[float]:
+    return [our / their for our, their in zip(ours, theirs, strict=True)]
+
+
+def spread(values: list[float]) -> dict[str, Any]:
+    """Median, least and most of the windows, and all of them."""
+    median, least, most = np.median(values), min(values), max(values)
+    return {"median": float(median), "min": least, "max": most, "windows": values}
+
+
+def show_spread(found: Mapping[str, Any], what: str = "windows", digits: int = 0) -> str:
+    """As `2.13 [2.08 to 2.20, 5 pairs]`."""
+    median, least, most = (f"{found[key]:,.{digits}f}" for key in ("median", "min", "max"))
+    return f"{median}  [{least} to {most}, {len(found['windows'])} {what}]"
+
+
+def rows(result: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """What a result says about its peers, as (what, how much)."""
+    found, loss = [], result["training"]["first_loss"]
+    for peer in result["against"]:
+        idle = peer["idle_share"]
+        disturbs = max(idle.values()) > IDLE
+        found += [
+            ("", ""),
+            ("against", f"{peer['program']}, {peer['name']}, threads: {peer['threads']}"),
+            ("target tokens a second", show_spread(peer["tokens_per_second"])),
+            ("ours / theirs, training", show_spread(peer["training_ratio"], "pairs", 2)),
+            ("greedy sentences a second", show_spread(peer["sentences_per_second"])),
+            ("ours / theirs, greedy", show_spread(peer["greedy_ratio"], "pairs", 2)),
+            ("tokens of a translation", f"{peer['mean_tokens']:.1f}"),
+            ("loss of the first update", f"{peer['first_loss']:.5f}; ours {loss:.5f}"),
+            ("parameters", f"{peer['parameters']:,}"),
+            ("product of 2048 x 2048", f"{peer['products_per_second'] / 1e9:,.1f} GFLOP/s"),
+            (
+                "busy while it should wait",
+                f"theirs {idle['theirs']:.1%}, ours {idle['ours']:.1%} of a core"
+                + (", NOT IDLE" if disturbs else ""),
+            ),
+        ]
+    return found

@@ -1,0 +1,53 @@
+"""Ratios of pairs of windows, and how they are shown."""
+
+import json
+
+import pytest
+
+from seq2seq_jax.benchmarking import comparison, peers
+from seq2seq_jax.benchmarking.training import Training
+from seq2seq_jax.benchmarking.translation import Greedy
+from tests.benchmarking.fake_peer import arm
+
+
+def test_spread():
+    found = comparison.spread([3.0, 1.0, 8.0])
+    assert found == {"median": 3.0, "min": 1.0, "max": 8.0, "windows": [3.0, 1.0, 8.0]}
+
+
+def test_ratios_are_those_of_pairs(monkeypatch):
+    monkeypatch.setattr(peers, "SETTLE", 0.0)
+    training = Training([50.0, 30.0, 80.0], *[None] * 12)._replace(first_loss=2.5)
+    greedy = Greedy([4.0, 4.0, 8.0], 10, 3.0)
+    with peers.Peers([arm("mine")], lambda folder: None) as one:
+        one.start()
+        one.warm_up("train", 1)
+        for seconds in (2, 10, 1):  # 50, 10 and 100 tokens, 5, 1 and 10 sentences a second
+            one.window("train", seconds)
+            one.window("greedy", seconds)
+        found = comparison.compare(training, greedy, one.started[0])
+    assert found["tokens_per_second"]["windows"] == [50, 10, 100]
+    assert found["training_ratio"]["windows"] == pytest.approx([1, 3, 0.8])
+    assert found["training_ratio"]["median"] == pytest.approx(1)
+    assert found["greedy_ratio"]["windows"] == pytest.approx([0.8, 4, 0.8])
+    assert found["mean_tokens"] == 3
+    result = {"training": {"first_loss": 2.5}, "against": [json.loads(json.dumps(found))]}
+    text = "\n".join(f"{what}: {value}" for what, value in comparison.rows(result))
+    assert "against: Fake 1, mine, threads: 1" in text
+    assert "ours / theirs, training: 1.00  [0.80 to 3.00, 3 pairs]" in text
+    assert "2.50000; ours 2.50000" in text
+
+
+@pytest.mark.parametrize(("share", "end"), [(0.9, "NOT IDLE"), (0.01, "of a core")])
+def test_a_side_that_does_not_wait_is_reported(share, end):
+    spread = comparison.spread([1.0])
+    rates = ("tokens_per_second", "training_ratio", "sentences_per_second", "greedy_ratio")
+    peer = {
+        **dict.fromkeys(rates, spread),
+        "program": "Fake 1", "name": "mine", "threads": 2, "parameters": 7,
+        "products_per_second": 1e9, "mean_tokens": 3.0, "first_loss": 2.0,
+        "idle_share": {"ours": 0.0, "theirs": share},
+    }  # fmt: skip
+    rows = dict(comparison.rows({"training": {"first_loss": 2.0}, "against": [peer]}))
+    assert rows["busy while it should wait"].startswith(f"theirs {share:.1%}, ours 0.0%")
+    assert rows["busy while it should wait"].endswith(end)
