@@ -32,13 +32,15 @@ def benchmark(
     windows: int,
     updates: int,
     sentences: int,
+    cold: bool = False,
     arms: Sequence[Arm] = (),
     same_batches: bool = False,
 ) -> dict[str, Any]:
     """Trains and translates a workload, or a variant of it as its config says.
 
-    `before`: how quiet the machine was at the start. `arms`: programs that do the same in turns
-    with this one, on batches of like lengths or on the `same_batches`.
+    `before`: how quiet the machine was at the start. `cold`: the compilation cache was empty then.
+    `arms`: programs that do the same in turns with this one, on batches of like lengths or on the
+    `same_batches`.
     """
     if arms and jax.default_backend() != "cpu":
         raise InputError("--vs=torch compares what processors do: add --platform=cpu")
@@ -62,6 +64,7 @@ def benchmark(
         "variant": variant(name, config),
         "windows": windows,
         "updates": updates,
+        "cold": cold,
         "parameters": count_parameters(params),
         "mean_lengths": [round(float(mean), 2) for mean in pairs.mean(axis=0)],
         "vocabularies": sizes,
@@ -110,7 +113,11 @@ def rows(result: Mapping[str, Any]) -> list[Row]:
         ("greedy sentences a second", show_spread(greedy["sentences_per_second"])),
         ("tokens of a translation", f"{greedy['mean_tokens']:.1f}"),
         ("first update finished after", f"{training['first_update_seconds']:.1f} s"),
-        ("compilations", f"{training['compilations']} in {training['compile_seconds']:.1f} s"),
+        (
+            "compilations",
+            f"{training['compilations']} in {training['compile_seconds']:.1f} s"
+            + (", the cache was empty" if result["cold"] else ""),
+        ),
         ("matrix products", _products(training)),
         ("padding", f"{training['padding']:.1%}"),
         ("peak memory of the process", _mib(training["peak_bytes"])),

@@ -112,10 +112,10 @@ def main(arguments: Sequence[str]) -> int:
             windows=values.windows,
             updates=values.updates,
             sentences=values.sentences,
+            cold=bool(values.cold),
             arms=arms,
             same_batches=values["torch-batches"].value == "same",
         )
-    result["cold"] = values.cold
     print(table(result))
     if values.json:
         text = json.dumps(result, indent=2, ensure_ascii=False) + "\n"
