@@ -12,8 +12,10 @@ from typing import Any, NamedTuple
 from seq2seq_jax.types import InputError
 
 SETTLE = 0.25  # seconds for threads of ours to run out of work before another program is timed
-# Settings that let idle threads spin, and one that hides files beside a program from it.
-UNWANTED = ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "KMP_BLOCKTIME", "PYTHONSAFEPATH")
+# Not for others: settings that let idle threads spin, what launch.sh sets for this project alone,
+# and what hides files beside a program from it.
+SPINNING = ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "KMP_BLOCKTIME")
+UNWANTED = (*SPINNING, "GLIBC_TUNABLES", "PYTHONSAFEPATH")
 
 
 class Arm(NamedTuple):

@@ -38,14 +38,15 @@ def test_arms_take_turns_and_each_has_its_environment():
     assert not folders[0].exists()
 
 
-def test_what_lets_idle_threads_spin_is_not_handed_on(monkeypatch):
+def test_what_lets_idle_threads_spin_and_what_is_ours_is_not_handed_on(monkeypatch):
     monkeypatch.setenv("OMP_WAIT_POLICY", "active")
     monkeypatch.setenv("KMP_BLOCKTIME", "infinite")
+    monkeypatch.setenv("GLIBC_TUNABLES", "glibc.malloc.arena_max=1")
     says = "import json, os; print(json.dumps(dict(os.environ)))"
     with peers.Peers([arm("one", says)], lambda folder: None) as one:
         one.start()
         found = one.started[0].description
-    assert not {"OMP_WAIT_POLICY", "KMP_BLOCKTIME"} & set(found)
+    assert not {"OMP_WAIT_POLICY", "KMP_BLOCKTIME", "GLIBC_TUNABLES"} & set(found)
     assert "PATH" in found
 
 
