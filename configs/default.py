@@ -30,7 +30,7 @@ def get_config() -> ml_collections.ConfigDict:
     data.valid = ""  # likewise; empty: data.valid_size pairs are held out of train
     data.test = ""  # likewise; empty: data.test_size pairs are held out of train
     data.columns = (0, 1)  # TSV: columns of source and target; or feature names (tfds: (): found)
-    data.seed = 0  # of generated data, of the random hold-out
+    data.seed = 0  # of generated data, of the random hold-out, of a shared order
     data.train_size = 0  # pairs; 0 = all (text), the task's own default (tasks)
     data.valid_size = 0  # pairs; likewise
     data.test_size = 0  # pairs; likewise
@@ -44,6 +44,7 @@ def get_config() -> ml_collections.ConfigDict:
     data.joint_vocabulary = False  # one vocabulary for both sides, by the options of the source
     data.batch_size = 64  # sentences, over all devices
     data.buckets = 4  # batch shapes at most
+    data.order = "seed"  # seed | shared: of the batches, by the root seed or by data.seed
     data.workers = 0  # worker processes that prepare batches; 0 = threads of this process
     data.prefetch = 16  # batches prepared ahead
 

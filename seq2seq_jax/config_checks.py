@@ -41,6 +41,7 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "data.source.unicode": _UNICODE,
     "data.target.tokens": _TOKENS,
     "data.target.unicode": _UNICODE,
+    "data.order": ("seed", "shared"),
     "data.task.split": ("simple", "length", "addprim_jump", "addprim_turn_left"),
     "model.dtype": ("float32", "bfloat16"),
     "model.tied_embeddings": ("none", "output", "all"),

@@ -1,5 +1,6 @@
 """Batches of a few fixed shapes, by random access, and the Grain iterator over them."""
 
+import copy
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -12,9 +13,10 @@ from seq2seq_jax.types import PAD, Batch, InputError
 if TYPE_CHECKING:
     from seq2seq_jax.data import iterator
 
-__all__ = ["Batches", "choose_buckets", "lengths", "make_iterator", "padding_share"]
+__all__ = ["Batches", "StackedBatches", "choose_buckets", "lengths", "make_iterator", "padding_share"]
 
 _FOREVER = 1 << 40  # batches; Grain wants a length, a run ends by its own count
+_ORDER = 1 << 31  # above every seed: the order of the shapes is no seed's shuffle of examples
 
 
 class _Piece(NamedTuple):
@@ -32,8 +34,10 @@ class Batches:
     index -1, so every example comes exactly once an epoch.
 
     With a seed, the run goes on for ever (or for `total` batches), and epoch e is a pure function
-    of (seed, e): examples are shuffled within their shape, cut into batches, and the batches
-    shuffled. Without a seed the batches come once, in order: shape by shape, then by index.
+    of (seed, e): examples are shuffled within their shape and cut into batches, and the batches
+    come in an order of shapes that depends on e alone. So batch i has one shape under all seeds,
+    and runs that differ in their seed can train in one program, each on its own batches. Without a
+    seed the batches come once, in order: shape by shape, then by index.
 
     `source` and `target` hold one array of ids an example. Raises InputError where an example
     fits no shape.
@@ -101,7 +105,6 @@ class Batches:
 
     def _make_plan(self, epoch: int) -> list[_Piece]:
         members = self._members
-        generator = None
         if self.seed is not None:
             generator = np.random.default_rng([self.seed, epoch])
             members = [generator.permutation(m) for m in members]
@@ -110,12 +113,36 @@ class Batches:
             for shape, m in zip(self.shapes, members, strict=True)
             for i in range(0, len(m), self.batch_size)
         ]
-        if generator is not None:
-            pieces = [pieces[i] for i in generator.permutation(len(pieces))]
+        if self.seed is not None:
+            order = np.random.default_rng([_ORDER, epoch]).permutation(len(pieces))
+            pieces = [pieces[i] for i in order]
         return pieces
+
+    def with_seed(self, seed: int) -> "Batches":
+        """The same examples in the order of another seed; the arrays are shared."""
+        other = copy.copy(self)
+        other.seed, other._plans = seed, {}
+        return other
 
     def __getstate__(self) -> dict[str, Any]:
         return self.__dict__ | {"_plans": {}}
+
+
+class StackedBatches:
+    """The batches of several runs side by side: batch i holds batch i of each, along a first axis.
+
+    `runs` differ in their seed alone, so that their batches have one shape.
+    """
+
+    def __init__(self, runs: Sequence[Batches]):
+        self._runs = tuple(runs)
+
+    def __len__(self) -> int:
+        return len(self._runs[0])
+
+    def __getitem__(self, index: int) -> Batch:
+        batches = [run[index] for run in self._runs]
+        return Batch(*(np.stack(arrays) for arrays in zip(*batches, strict=True)))
 
 
 def lengths(source: Sequence, target: Sequence) -> Int[np.ndarray, "N 2"]:
@@ -125,7 +152,7 @@ def lengths(source: Sequence, target: Sequence) -> Int[np.ndarray, "N 2"]:
 
 
 def make_iterator(
-    batches: Batches, workers: int, prefetch: int, start: int = 0
+    batches: Batches | StackedBatches, workers: int, prefetch: int, start: int = 0
 ) -> "iterator.BatchIterator":
     """A Grain iterator over `batches` from batch `start` on; close it when done.
 

@@ -10,7 +10,7 @@ import grain
 import numpy as np
 from absl import flags
 
-from seq2seq_jax.data.batching import Batches
+from seq2seq_jax.data.batching import Batches, StackedBatches
 from seq2seq_jax.types import Batch, InputError
 
 THREADS = 4  # that prepare batches where there are no worker processes
@@ -24,7 +24,9 @@ class BatchIterator(grain.DatasetIterator[Batch]):
     number only). Being a Grain iterator, it can be an item of an Orbax checkpoint.
     """
 
-    def __init__(self, batches: Batches, workers: int, prefetch: int, start: int = 0):
+    def __init__(
+        self, batches: Batches | StackedBatches, workers: int, prefetch: int, start: int = 0
+    ):
         super().__init__()
         self._batches = batches
         self._workers = workers

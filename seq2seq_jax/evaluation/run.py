@@ -95,7 +95,8 @@ def train(config: ConfigDict, workdir: str | Path) -> Run:
     data = _load_data(config, workdir)
     encoded = data.encoded["train"]
     shapes = _shapes(config, data)
-    batches = Batches(encoded.source, encoded.target, shapes, config.data.batch_size, config.seed)
+    seed = order_seed(config)
+    batches = Batches(encoded.source, encoded.target, shapes, config.data.batch_size, seed)
     graphdef, params = _initialize(config, data.source, data.target)
     print(_summary(config, data, batches, count_parameters(params)), flush=True)
 
@@ -147,6 +148,11 @@ def _load_data(config: ConfigDict, workdir: Path) -> Data:
 def _load_vocabularies(workdir: Path) -> tuple[Vocabulary, Vocabulary]:
     source, target = (Vocabulary.load(workdir / "vocabulary" / f"{side}.json") for side in SIDES)
     return source, target
+
+
+def order_seed(config: ConfigDict) -> int:
+    """The seed of the order in which training sees the examples."""
+    return config.seed if config.data.order == "seed" else config.data.seed
 
 
 def _shapes(config: ConfigDict, data: Data):

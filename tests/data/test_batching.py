@@ -6,7 +6,14 @@ import pickle
 import numpy as np
 import pytest
 
-from seq2seq_jax.data.batching import Batches, choose_buckets, lengths, make_iterator, padding_share
+from seq2seq_jax.data.batching import (
+    Batches,
+    StackedBatches,
+    choose_buckets,
+    lengths,
+    make_iterator,
+    padding_share,
+)
 from seq2seq_jax.types import InputError
 
 
@@ -95,6 +102,31 @@ def test_shuffling_depends_on_seed_and_epoch_alone():
     assert epoch(run, 0) != epoch(other, 0)
     sizes = [len(SHAPES)] + [run[i].source_BS.shape[1] for i in range(run.per_epoch)]
     assert sizes[1:] != sorted(sizes[1:])  # the batches are shuffled, not only their rows
+
+
+def test_shapes_come_in_an_order_that_is_the_same_under_every_seed():
+    run, other = batches(7), batches(8)
+    epochs = [[], []]
+    for i in range(2 * run.per_epoch):
+        batch, another = run[i], other[i]
+        assert [x.shape for x in batch] == [x.shape for x in another]
+        # Filler rows too: the batch that is not full is the same one.
+        assert (batch.index_B < 0).tolist() == (another.index_B < 0).tolist()
+        epochs[i // run.per_epoch].append(batch.source_BS.shape[1])
+    assert epochs[0] != epochs[1]
+
+
+def test_batches_of_several_seeds_side_by_side_are_those_of_each_alone():
+    run = batches(7)
+    seeds = (7, 3, 8)
+    stacked = StackedBatches([run.with_seed(seed) for seed in seeds])
+    assert len(stacked) == len(run)
+    for i in (0, 1, run.per_epoch + 2):
+        for member, seed in enumerate(seeds):
+            assert equal([x[member] for x in stacked[i]], batches(seed)[i])
+    iterator = make_iterator(stacked, 0, prefetch=4)
+    assert all(equal(next(iterator), stacked[i]) for i in range(5))
+    assert iterator.get_state() == {"next_index": 5}
 
 
 def test_total_and_errors():
