@@ -9,7 +9,7 @@ from seq2seq_jax.benchmarking.products import Product, count_products
 from seq2seq_jax.data.buckets import Shape
 from seq2seq_jax.rng import named
 from seq2seq_jax.training.compiled import CompiledStep
-from seq2seq_jax.training.mesh import data_mesh
+from seq2seq_jax.training.mesh import data_mesh, replicated
 from seq2seq_jax.training.optimizers import make_optimizer
 from seq2seq_jax.training.step import Hyper, init_state, make_hyper, make_train_step
 from seq2seq_jax.training.teacher_forcing import ratio_at
@@ -40,7 +40,7 @@ class MeasuredStep(CompiledStep):
 def make_step(config, graphdef) -> MeasuredStep:
     mesh = data_mesh(config.data.batch_size)
     step = make_train_step(config, graphdef, make_optimizer(config.train), mesh.size)
-    return MeasuredStep(step, mesh)
+    return MeasuredStep(step, replicated(mesh))
 
 
 def make_state(config, params):

@@ -13,7 +13,14 @@ from seq2seq_jax.types import PAD, Batch, InputError
 if TYPE_CHECKING:
     from seq2seq_jax.data import iterator
 
-__all__ = ["Batches", "StackedBatches", "choose_buckets", "lengths", "make_iterator", "padding_share"]
+__all__ = [
+    "Batches",
+    "StackedBatches",
+    "choose_buckets",
+    "lengths",
+    "make_iterator",
+    "padding_share",
+]
 
 _FOREVER = 1 << 40  # batches; Grain wants a length, a run ends by its own count
 _ORDER = 1 << 31  # above every seed: the order of the shapes is no seed's shuffle of examples
@@ -136,6 +143,7 @@ class StackedBatches:
 
     def __init__(self, runs: Sequence[Batches]):
         self._runs = tuple(runs)
+        self.per_epoch = runs[0].per_epoch
 
     def __len__(self) -> int:
         return len(self._runs[0])

@@ -47,12 +47,19 @@ class Checkpoints:
         self._best = _manager(folder / "best", max_to_keep=None)
         self._best_of: dict[int, int] = {}  # step in `last` -> step in `best`
 
-    def restore(self, like: Any, warn: Callable[[str], None]) -> Saved | None:
+    def restore(
+        self, like: Any, warn: Callable[[str], None], limit: int | None = None
+    ) -> Saved | None:
         """The newest whole checkpoint, as host arrays in the structure of `like`; None: no runs.
+
+        Those of steps above `limit` are removed: the run goes back behind them.
 
         A damaged one is reported through `warn` and removed once an older one has been read.
         Raises InputError where checkpoints exist and none can be read.
         """
+        for step in self._last.all_steps():
+            if limit is not None and step > limit:
+                self._last.delete(step)
         damaged, found = [], None
         for step in sorted(self._last.all_steps(), reverse=True):
             folder = Path(self._last.directory) / str(step)

@@ -5,20 +5,20 @@ import warnings
 from collections.abc import Callable
 
 import jax
-from jax.sharding import Mesh
-
-from seq2seq_jax.training.mesh import replicated
+from jax.sharding import NamedSharding
 
 
 class CompiledStep:
     """`step(state, batch, hyper, key, forced=...)` under jax.jit, the state donated.
+
+    `sharding` is that of the state.
 
     `compilations` counts how often it was traced and compiled, `seconds` the time that took. Each
     batch shape of each path (forced or not) should compile once; RuntimeWarning where one does
     so again.
     """
 
-    def __init__(self, step: Callable, mesh: Mesh):
+    def __init__(self, step: Callable, sharding: NamedSharding | None):
         self.compilations = 0
         self.seconds = 0.0
         self._expected: set[tuple] = set()
@@ -27,9 +27,9 @@ class CompiledStep:
             self.compilations += 1  # runs while tracing only
             return step(state, batch, hyper, key, forced=forced)
 
-        # The state stays replicated whatever the partitioner would prefer: no second signature.
+        # The state stays where it is, whatever the partitioner would prefer: no second signature.
         self._jitted = jax.jit(
-            counted, static_argnames="forced", donate_argnums=0, out_shardings=replicated(mesh)
+            counted, static_argnames="forced", donate_argnums=0, out_shardings=sharding
         )
 
     def __call__(self, state, batch, hyper, key, *, forced: bool):

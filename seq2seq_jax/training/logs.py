@@ -5,8 +5,9 @@ import os
 import sys
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
+LOG = "log.txt"  # of a run of a sweep: what would be on the terminal
 QUIET_SECONDS = 5.0  # between two plain lines of progress
 
 
@@ -58,15 +59,24 @@ def _lines_up_to(path: Path, step: int) -> bytes:
 
 
 class Logs:
-    """All logs of one run; `resume_step` is the checkpoint that it goes on from, 0 = none."""
+    """All logs of one run; `resume_step` is the checkpoint that it goes on from, 0 = none.
 
-    def __init__(self, workdir: Path, total_steps: int, resume_step: int):
+    Progress goes to the file `progress`, or to the terminal where it is None.
+    """
+
+    def __init__(
+        self, workdir: Path, total_steps: int, resume_step: int, progress: Path | None = None
+    ):
         self._metrics = JsonLines(workdir / "metrics.jsonl", resume_step)
         self._timing = JsonLines(workdir / "timing.jsonl", resume_step)
         self._events_dir = workdir / "tensorboard"
         self._events = None
         self._resume_step = resume_step
-        self._progress = make_progress(total_steps, resume_step)
+        if progress is None:
+            self._progress = make_progress(total_steps, resume_step)
+        else:
+            file = progress.open("a", encoding="utf-8")
+            self._progress = Lines(total_steps, resume_step, file)
 
     def metrics(self, step: int, values: dict[str, float]) -> None:
         """A line of metrics: nothing in it may differ between two runs of the same command."""
@@ -163,9 +173,10 @@ class Bar:
 
 
 class Lines:
-    """One plain line now and then, for log files and pipes."""
+    """One plain line now and then, for log files and pipes: to `file`, or to standard error."""
 
-    def __init__(self, total_steps: int, start_step: int):
+    def __init__(self, total_steps: int, start_step: int, file: TextIO | None = None):
+        self._file = file
         self._rate = _Rate(total_steps, start_step)
         self._total, self._step = total_steps, start_step
         self._spoke = -QUIET_SECONDS
@@ -184,10 +195,11 @@ class Lines:
         self.say(f"step {self._step}/{self._total}  {pace}  {summary(values)}")
 
     def say(self, text: str) -> None:
-        print(text, file=sys.stderr, flush=True)
+        print(text, file=self._file or sys.stderr, flush=True)
 
     def close(self) -> None:
-        pass
+        if self._file is not None:
+            self._file.close()
 
 
 class _Rate:

@@ -1,6 +1,7 @@
 """The training loop: steps, logs, evaluations, checkpoints, and going on after a stop.
 
-The step itself is make_train_step's; nothing here depends on the model.
+The step itself is make_train_step's; nothing here depends on the model. One run or several go
+through the same loop: population.py says how they lie on the devices, member.py what each writes.
 """
 
 import functools
@@ -8,31 +9,30 @@ import math
 import signal
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
 import ml_collections
+from flax import nnx
 
-from seq2seq_jax.data.batching import Batches, make_iterator
-from seq2seq_jax.rng import named
-from seq2seq_jax.training.checkpoints import Checkpoints, explained_disk_errors
+from seq2seq_jax.data.batching import Batches, StackedBatches, make_iterator
+from seq2seq_jax.training.checkpoints import explained_disk_errors
 from seq2seq_jax.training.compiled import CompiledStep
 from seq2seq_jax.training.interrupts import Interrupted, Interrupts
-from seq2seq_jax.training.logs import Logs
-from seq2seq_jax.training.mesh import by_rows, data_mesh, replicated
-from seq2seq_jax.training.optimizers import learning_rate_at, make_optimizer
+from seq2seq_jax.training.logs import make_progress
+from seq2seq_jax.training.member import Evaluate, Lane, Member, Numbers, TrainingError
+from seq2seq_jax.training.optimizers import make_optimizer
+from seq2seq_jax.training.population import Alone, Together
 from seq2seq_jax.training.selection import Selection
-from seq2seq_jax.training.step import Params, empty_window, init_state, make_hyper, make_train_step
-from seq2seq_jax.training.teacher_forcing import ratio_at
-from seq2seq_jax.types import InputError
-
-Evaluate = Callable[[Params, int], dict[str, float]]
-
-
-class TrainingError(InputError):
-    """A run that cannot go on: its loss is not a number."""
+from seq2seq_jax.training.step import (
+    Params,
+    TrainState,
+    empty_window,
+    make_hyper,
+    make_train_step,
+)
 
 
 class Result(NamedTuple):
@@ -45,6 +45,9 @@ class Result(NamedTuple):
     reason: str  # finished | early stopping
     compilations: int
     compile_seconds: float
+
+
+End = tuple[Member, Result | TrainingError]
 
 
 def total_steps(train: ml_collections.ConfigDict, per_epoch: int) -> int:
@@ -69,174 +72,222 @@ def train(
     Raises InputError where the disk is full or the checkpoints are damaged, TrainingError where
     the loss is not finite, Interrupted (a SystemExit) after SIGTERM or SIGINT.
     """
-    workdir = Path(workdir)
-    with explained_disk_errors(workdir), Interrupts() as interrupts:
-        trainer = _Trainer(config, workdir, model, batches, evaluate)
+    graphdef, params = model
+    member = Member(config, workdir, params, evaluate, keep=config.train.keep_checkpoints)
+    ((_, end),) = _run([member], graphdef, batches, Alone(config.data.batch_size))
+    if isinstance(end, TrainingError):
+        raise end
+    return end
+
+
+def train_together(
+    lanes: Sequence[Lane], graphdef: nnx.GraphDef, batches: Sequence[Batches]
+) -> Iterator[End]:
+    """Trains several runs as one program; gives each member when it ends, and how it ended.
+
+    The configs have one signature (seq2seq_jax.config_signature); `batches` are theirs, one by
+    one. A lane that is no Member belongs to a run that has ended: it is there because what the
+    others compute may depend, by rounding, on how many lanes there are. All members go on from the
+    last step that each has a checkpoint of: they save one after another, so that after a kill some
+    are ahead by one. Each therefore has to keep two at least. A member whose loss is not finite
+    ends with a TrainingError; the others go on.
+
+    Raises what `train` raises, but for that error.
+    """
+    one_order = len({own.seed for own in batches}) == 1
+    seen = batches[0] if one_order else StackedBatches(batches)
+    return _run(lanes, graphdef, seen, Together(len(lanes), shared=one_order))
+
+
+def _run(lanes, graphdef, batches, layout) -> Iterator[End]:
+    members = [lane for lane in lanes if isinstance(lane, Member)]
+    if not members:
+        return
+    with explained_disk_errors(members[0].workdir), Interrupts() as interrupts:
+        trainer = _Trainer(lanes, members, graphdef, batches, layout)
         try:
-            return trainer.run(interrupts)
+            yield from trainer.run(interrupts)
         finally:
             trainer.close()
 
 
 class _Trainer:
-    """One process's part of a run."""
+    """One process's part of a run, or of several."""
 
-    def __init__(self, config, workdir: Path, model, batches: Batches, evaluate: Evaluate):
-        graphdef, params = model
-        optimizer = make_optimizer(config.train)
-        mesh = data_mesh(config.data.batch_size)
-        self._config, self._evaluate, self._workdir = config, evaluate, workdir
-        self._place = functools.partial(jax.device_put, device=replicated(mesh), may_alias=False)
-        self._place_batch = functools.partial(jax.device_put, device=by_rows(mesh))
+    def __init__(
+        self,
+        lanes: Sequence[Lane],
+        members: Sequence[Member],
+        graphdef,
+        batches: Batches | StackedBatches,
+        layout: Alone | Together,
+    ):
+        config = self._config = lanes[0].config  # of what is the same for all
+        self._lanes, self._members, self._layout = lanes, members, layout
+        # The members that go on, by their lanes.
+        self._live = {i: lane for i, lane in enumerate(lanes) if isinstance(lane, Member)}
         self._total = total_steps(config.train, batches.per_epoch)
-        self._learning_rate = learning_rate_at(config.train, self._total)
-        self._key = self._place(named(jax.random.key(config.seed), "training"))
-        self._step_fn = CompiledStep(make_train_step(config, graphdef, optimizer, mesh.size), mesh)
-        self._hyper = functools.lru_cache(maxsize=4)(
-            lambda rate, ratio: self._place(make_hyper(config, rate, ratio))
-        )
+        step = make_train_step(config, graphdef, make_optimizer(config.train), layout.shards)
+        self._step_fn = CompiledStep(layout.step(step), layout.sharding)
+        self._hyper = functools.lru_cache(maxsize=4)(self._make_hyper)
 
-        self._selection = Selection(config.train)
-        self._checkpoints = Checkpoints(workdir / "checkpoints", config.train.keep_checkpoints)
-        state = init_state(params, optimizer, config.train.ema_decay)
-        saved = self._checkpoints.restore(state, _say)
-        self._step, self._seconds = 0, 0.0
-        if saved:
-            state, self._step, self._seconds = saved.tree, saved.step, saved.host["seconds"]
-            self._selection.restore(saved.host["selection"])
-        self._saved_step = self._step
-        self._state = self._place(state)
+        self._step = _last_common_step(members)
+        first = members[0]
         self._iterator = make_iterator(batches, config.data.workers, config.data.prefetch)
-        if saved:
-            self._iterator.set_state(saved.host["data"])
-        self._logs = Logs(workdir, self._total, self._step)
+        if first.data:
+            self._iterator.set_state(first.data)
+        several = isinstance(layout, Together)
+        self._whole = make_progress(self._total, self._step) if several else None
+        self._state = layout.place([lane.open(self._total, to_a_file=several) for lane in lanes])
+        self._key = layout.place([lane.key for lane in lanes])
         self._window_start, self._window_examples = time.perf_counter(), 0
-        self._started = time.perf_counter() - self._seconds
+        self._started = time.perf_counter() - first.seconds
 
-    def run(self, interrupts: Interrupts) -> Result:
+    def run(self, interrupts: Interrupts) -> Iterator[End]:
         every = self._config.train
-        while self._step < self._total and not self._selection.finished:
+        yield from self._ended()
+        while self._live:
             self._update()
-            self._logs.advance(self._step)
             last = self._step == self._total
             if last or self._step % every.log_every == 0:
                 self._log()
             if last or self._step % every.eval_every == 0:
                 self._evaluate_and_save()
+            yield from self._ended()
             if interrupts.received:
-                self._stop(interrupts.received)
-        selection, step_fn = self._selection, self._step_fn
-        if step_fn.compilations:
-            self._logs.say(
-                f"the step was compiled {step_fn.compilations} times, in {step_fn.seconds:.1f} s"
-            )
+                yield from self._stop(interrupts.received)
+
+    def close(self) -> None:
+        self._iterator.close()
+        if self._whole:
+            self._whole.close()
+        for member in self._members:
+            member.close()
+
+    def _update(self) -> None:
+        """One update, dispatched: the device may still be at work on it afterwards."""
+        batch = next(self._iterator)
+        # Of all lanes, whether their runs have ended or not: what is computed must not hang on it.
+        self._numbers = tuple(lane.numbers(self._step) for lane in self._lanes)
+        forced = all(numbers.ratio >= 1 for numbers in self._numbers)
+        self._window_examples += int((batch.index_B >= 0).sum(axis=-1).max())
+        compiling = self._step_fn.seconds
+        self._state = self._step_fn(
+            self._state,
+            self._layout.place_batch(batch),
+            self._hyper(self._numbers),
+            self._key,
+            forced=forced,
+        )
+        # Throughput leaves out compilation, as it does evaluation.
+        self._window_start += self._step_fn.seconds - compiling
+        self._step += 1
+        if self._whole:
+            self._whole.advance(self._step)
+        for member in self._live.values():
+            member.logs.advance(self._step)
+
+    def _log(self) -> None:
+        """Writes the sums since the last line, and begins new ones."""
+        lanes = self._layout.lanes((self._state.window, self._state.bad_step))
+        lanes = jax.device_get(lanes)
+        window = self._layout.place([empty_window()] * len(self._lanes))
+        self._state = self._state._replace(window=window)
+        seconds = time.perf_counter() - self._window_start
+        for i, member in self._live.items():
+            sums, bad_step = lanes[i]
+            if not member.sound(bad_step):
+                continue
+            tokens = member.log(self._step, sums, self._numbers[i])
+            timing = {
+                "seconds": round(self._elapsed(), 3),
+                "tokens_per_second": round(tokens / seconds, 1),
+                "examples_per_second": round(self._window_examples / seconds, 1),
+                "compilations": self._step_fn.compilations,
+                "compile_seconds": round(self._step_fn.seconds, 3),
+            }
+            member.logs.timing(self._step, timing)
+        if self._whole:
+            self._whole.show({})
+        self._window_start, self._window_examples = time.perf_counter(), 0
+
+    def _evaluate_and_save(self) -> None:
+        start = time.perf_counter()
+        for member, state in self._sound():
+            member.evaluate(self._step, state)
+            self._save(member, state)
+        self._window_start += time.perf_counter() - start
+
+    def _sound(self) -> list[tuple[Member, TrainState]]:
+        """The members that go on, with their states."""
+        states = self._layout.lanes(self._state)
+        pairs = [(member, states[i]) for i, member in self._live.items()]
+        return [(member, state) for member, state in pairs if member.sound(state.bad_step)]
+
+    def _save(self, member: Member, state: TrainState) -> None:
+        member.save(self._step, state, self._iterator.get_state(), self._elapsed())
+
+    def _ended(self) -> Iterator[End]:
+        """Lets those members go that are at their end."""
+        start = time.perf_counter()
+        ended = {
+            i: member
+            for i, member in self._live.items()
+            if member.error or member.selection.finished or self._step == self._total
+        }
+        self._live = {i: member for i, member in self._live.items() if i not in ended}
+        compiled, seconds = self._step_fn.compilations, self._step_fn.seconds
+        if ended and compiled and not self._live:
+            self._say(f"the step was compiled {compiled} times, in {seconds:.1f} s")
+        for member in ended.values():
+            member.close()
+            yield member, member.error or self._result(member.selection)
+        self._window_start += time.perf_counter() - start
+
+    def _result(self, selection: Selection) -> Result:
         return Result(
             self._step,
             selection.best_step,
             math.nan if selection.best is None else selection.best,
             self._elapsed(),
             "early stopping" if selection.finished else "finished",
-            step_fn.compilations,
-            step_fn.seconds,
+            self._step_fn.compilations,
+            self._step_fn.seconds,
         )
 
-    def close(self) -> None:
-        self._iterator.close()
-        self._logs.close()
-        self._checkpoints.close()
+    def _stop(self, number: int) -> Iterator[End]:
+        for member, state in self._sound():
+            self._save(member, state)
+        yield from self._ended()
+        if self._live:
+            self._say(
+                f"stopped by {signal.Signals(number).name} after step {self._step} of "
+                f"{self._total}; a checkpoint is saved, the same command goes on from it"
+            )
+            raise Interrupted(number)
 
-    def _update(self) -> None:
-        """One update, dispatched: the device may still be at work on it afterwards."""
-        config, batch = self._config, next(self._iterator)
-        self._rate = self._learning_rate(self._step) * self._selection.rate_scale
-        self._ratio = ratio_at(config.teacher_forcing, self._step)
-        hyper = self._hyper(self._rate, self._ratio)
-        self._window_examples += int((batch.index_B >= 0).sum())
-        compiling = self._step_fn.seconds
-        self._state = self._step_fn(
-            self._state, self._place_batch(batch), hyper, self._key, forced=self._ratio >= 1
-        )
-        # Throughput leaves out compilation, as it does evaluation.
-        self._window_start += self._step_fn.seconds - compiling
-        self._step += 1
-
-    def _log(self) -> None:
-        """Writes the sums since the last line, and begins new ones."""
-        sums = {name: float(x) for name, x in jax.device_get(self._state.window).items()}
-        self._check_finite()
-        self._state = self._state._replace(window=self._place(empty_window()))
-        loss = sums["loss"] / max(sums["tokens"], 1.0)
-        values = {
-            "loss": loss,
-            "perplexity": math.exp(min(loss, 700.0)),
-            "token_accuracy": sums["correct"] / max(sums["tokens"], 1.0),
-            "learning_rate": self._rate,
-            "ratio": self._ratio,
-            "gold_share": sums["gold"] / sums["coins"] if sums["coins"] else 1.0,
-            "gradient_norm": sums["gradient_norm"] / sums["updates"],
-            "tokens": sums["tokens"],
-        }
-        self._logs.metrics(self._step, {f"train/{name}": x for name, x in values.items()})
-        seconds = time.perf_counter() - self._window_start
-        timing = {
-            "seconds": round(self._elapsed(), 3),
-            "tokens_per_second": round(sums["tokens"] / seconds, 1),
-            "examples_per_second": round(self._window_examples / seconds, 1),
-            "compilations": self._step_fn.compilations,
-            "compile_seconds": round(self._step_fn.seconds, 3),
-        }
-        self._logs.timing(self._step, timing)
-        self._window_start, self._window_examples = time.perf_counter(), 0
-
-    def _evaluate_and_save(self) -> None:
-        start = time.perf_counter()
-        self._check_finite()
-        params = self._state.ema or self._state.params
-        metrics = self._evaluate(params, self._step)
-        self._logs.metrics(self._step, metrics)
-        if self._selection.update(self._step, metrics):
-            self._checkpoints.save_best(self._step, params)
-        self._save()
-        self._window_start += time.perf_counter() - start
-
-    def _save(self) -> None:
-        """A checkpoint of this very moment, unless there is one."""
-        if self._saved_step == self._step:
-            return
-        self._check_finite()
-        self._logs.sync()
-        host = {
-            "data": self._iterator.get_state(),
-            "best_step": self._selection.best_step,
-            "selection": self._selection.state(),
-            "seconds": self._elapsed(),
-        }
-        self._checkpoints.save(self._step, self._state, host)
-        self._saved_step = self._step
-
-    def _stop(self, number: int) -> None:
-        self._save()
-        self._logs.say(
-            f"stopped by {signal.Signals(number).name} after step {self._step} of {self._total}; "
-            "a checkpoint is saved, the same command goes on from it"
-        )
-        raise Interrupted(number)
-
-    def _check_finite(self) -> None:
-        bad = int(self._state.bad_step)
-        if bad < 0:
-            return
-        good = self._saved_step
-        kept = f"the checkpoint of step {good} is kept" if good else "there is no checkpoint yet"
-        raise TrainingError(
-            f"the loss or the gradient of step {bad + 1} is not finite (NaN or infinite) in "
-            f"{self._workdir}; training stopped, {kept}. Try a lower train.learning_rate (now "
-            f"{self._config.train.learning_rate:g}), train.clip_norm = 1 (now "
-            f"{self._config.train.clip_norm:g}) or train.warmup_steps"
-        )
+    def _make_hyper(self, numbers: tuple[Numbers, ...]):
+        pairs = zip(self._lanes, numbers, strict=True)
+        return self._layout.place([make_hyper(lane.config, *own) for lane, own in pairs])
 
     def _elapsed(self) -> float:
         return time.perf_counter() - self._started
+
+    def _say(self, text: str) -> None:
+        (self._whole or self._members[0].logs).say(text)
+
+
+def _last_common_step(members: Sequence[Member]) -> int:
+    """Takes all members back to the last step that each has a checkpoint of; 0 is the start."""
+    say = functools.cache(_say)  # what they have in common, once
+    steps = [member.load(say) for member in members]
+    while len(set(steps)) > 1:
+        limit = min(steps)
+        steps = [
+            step if step == limit else member.load(say, limit)
+            for member, step in zip(members, steps, strict=True)
+        ]
+    return steps[0]
 
 
 def _say(text: str) -> None:

@@ -9,16 +9,18 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from seq2seq_jax.training import loop
+from seq2seq_jax.training import loop, member
 from seq2seq_jax.training.checkpoints import Checkpoints, restore_best
 from seq2seq_jax.training.compiled import CompiledStep
 from seq2seq_jax.training.interrupts import Interrupted, Interrupts
 from seq2seq_jax.training.mesh import data_mesh, replicated
+from seq2seq_jax.training.optimizers import make_optimizer
+from seq2seq_jax.training.step import init_state, make_hyper
 from seq2seq_jax.types import InputError
 from tests.training.tiny_run import run, scripted, tiny_batches, tiny_config, tiny_model
 
 
-def make_toy_step(config, graphdef, optimizer):
+def make_toy_step(config, graphdef, optimizer, shards=1):
     """w falls by rate * (ratio + a number of the batch and the key); a row's loss is its index."""
 
     def step(state, batch, hyper, key, *, forced):
@@ -76,7 +78,7 @@ def lines(folder, prefix):
 
 def final(folder):
     """Everything that has to be the same bits: parameters, and the metrics file."""
-    like = loop.init_state({"w": jnp.zeros(3)}, loop.make_optimizer(tiny_config().train), 0.0)
+    like = init_state({"w": jnp.zeros(3)}, make_optimizer(tiny_config().train), 0.0)
     store = Checkpoints(folder / "checkpoints", 2)
     saved = store.restore(like, lambda text: None)
     store.close()
@@ -259,7 +261,7 @@ PLACES = {
 def test_a_stop_at_any_place_changes_nothing(toy, tmp_path, whole, monkeypatch, place, count):
     """What kill -9 does, at chosen places: nothing after the place is done."""
     name, after = PLACES[place]
-    owner = Checkpoints if name.startswith("save") else loop.Logs
+    owner = Checkpoints if name.startswith("save") else member.Logs
     original, calls = getattr(owner, name), iter(range(1, 1000))
 
     def stopping(self, *arguments):
@@ -319,12 +321,12 @@ def test_a_step_compiles_once_a_shape_and_path(toy):
 
 def test_a_surprise_compilation_is_a_warning():
     config = tiny_config()
-    state = loop.init_state({"w": jnp.zeros(3)}, loop.make_optimizer(config.train), 0.0)
+    state = init_state({"w": jnp.zeros(3)}, make_optimizer(config.train), 0.0)
     mesh = data_mesh(8, jax.devices()[:1])
     state = jax.device_put(state, replicated(mesh))
-    step = CompiledStep(make_toy_step(config, None, None), mesh)
+    step = CompiledStep(make_toy_step(config, None, None), replicated(mesh))
     batch = tiny_batches(config)[0]
-    hyper = loop.make_hyper(config, 0.1, 0.5)
+    hyper = make_hyper(config, 0.1, 0.5)
     key = jax.random.key(0)
     for _ in range(3):
         state = step(state, batch, hyper, key, forced=False)
@@ -345,8 +347,8 @@ def test_a_loss_that_is_no_number_stops_the_run(tmp_path, monkeypatch):
     def rate(n):
         return 0.01 if n < 12 else 1e38
 
-    monkeypatch.setattr(loop, "learning_rate_at", lambda train, total: rate)
-    with pytest.raises(loop.TrainingError, match=r"of step 1[34] is not finite.*step 10 is kept"):
+    monkeypatch.setattr(member, "learning_rate_at", lambda train, total: rate)
+    with pytest.raises(member.TrainingError, match=r"of step 1[34] is not finite.*step 10 is kept"):
         run(config, tmp_path, scripted("valid/loss", [1.0]), shapes=((8, 8),))
     assert [line["step"] for line in lines(tmp_path, "train/")] == [5, 10]
     last = tmp_path / "checkpoints" / "last"

@@ -14,7 +14,8 @@ import numpy as np
 import pytest
 
 from seq2seq_jax.training.checkpoints import Checkpoints, restore_best
-from seq2seq_jax.training.loop import init_state, make_optimizer
+from seq2seq_jax.training.optimizers import make_optimizer
+from seq2seq_jax.training.step import init_state
 from tests.training.tiny_run import tiny_config, tiny_model
 
 ROOT = Path(__file__).parents[2]

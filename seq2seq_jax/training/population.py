@@ -1,0 +1,85 @@
+"""How one run, or several at once, lie on the devices.
+
+Several runs that differ in traced numbers alone are one program: the step under `vmap`, over
+states, numbers and keys with a first axis R, a lane for each member. Lanes never meet, so what a
+member computes depends on how many lanes there are only by the rounding of other kernels, and not
+at all on what is in the other lanes: a member that has ended leaves a lane that is ignored.
+"""
+
+import functools
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from seq2seq_jax.training.mesh import by_rows, data_mesh, replicated
+from seq2seq_jax.types import Batch
+
+
+class Alone:
+    """One run: trees as they are; each device has a share of the rows of a batch."""
+
+    def __init__(self, batch_size: int):
+        mesh = data_mesh(batch_size)
+        self.sharding, self._rows = replicated(mesh), by_rows(mesh)
+        self.shards = mesh.size  # of a batch's rows
+
+    def step(self, train_step: Callable) -> Callable:
+        return train_step
+
+    def place(self, trees: Sequence[Any]) -> Any:
+        (tree,) = trees
+        return jax.device_put(tree, self.sharding, may_alias=False)
+
+    def place_batch(self, batch: Batch) -> Batch:
+        return jax.device_put(batch, self._rows)
+
+    def lanes(self, tree: Any) -> list[Any]:
+        return [tree]
+
+
+class Together:
+    """R runs, their trees stacked; each device has a share of the lanes.
+
+    As many devices take part as divide R. `shared`: all members see the same batch, which then has
+    no axis R.
+    """
+
+    def __init__(self, members: int, shared: bool, devices: Sequence[jax.Device] | None = None):
+        devices = jax.local_devices() if devices is None else devices
+        count = math.gcd(members, len(devices))
+        self._members, self._shared = members, shared
+        mesh = data_mesh(members, list(devices[:count]))
+        self.sharding = by_rows(mesh)
+        self.shards = 1  # each device has all rows of its members' batches
+        self._batch = replicated(mesh) if shared else self.sharding
+
+    def step(self, train_step: Callable) -> Callable:
+        axes = (0, None if self._shared else 0, 0, 0)
+
+        def stacked(state, batch, hyper, key, *, forced):
+            one = functools.partial(train_step, forced=forced)
+            return jax.vmap(one, in_axes=axes)(state, batch, hyper, key)
+
+        return stacked
+
+    def place(self, trees: Sequence[Any]) -> Any:
+        """One tree a member, stacked."""
+        return jax.device_put(jax.tree.map(_stack, *trees), self.sharding, may_alias=False)
+
+    def place_batch(self, batch: Batch) -> Batch:
+        return jax.device_put(batch, self._batch)
+
+    def lanes(self, tree: Any) -> list[Any]:
+        """The members' parts of a stacked tree, on the host: one transfer, no program to slice."""
+        host = jax.device_get(tree)
+        return [jax.tree.map(lambda x, r=r: x[r], host) for r in range(self._members)]
+
+
+def _stack(*leaves):
+    if jnp.issubdtype(leaves[0].dtype, jax.dtypes.prng_key):
+        return jnp.stack(leaves)
+    return np.stack(jax.device_get(leaves))
