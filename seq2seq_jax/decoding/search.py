@@ -31,6 +31,7 @@ def greedy(
     model: Seq2Seq,
     source_BS: Int[Array, "B S"],
     limit_B: Int[Array, " B"],
+    temperature: Float[Array, ""] | None = None,
     *,
     positions: int,
 ) -> Hypotheses:
@@ -38,8 +39,10 @@ def greedy(
 
     The loop ends when every row has ended. `positions` is the room for the longest hypothesis: no
     limit may exceed it. Rows that are all padding end at once. PAD and BOS are never chosen.
+    `temperature` is the attention's, the model's own if None.
     """
-    state, source = model.decoder.start(model.encoder(source_BS), positions=positions)
+    memory = model.encoder(source_BS)
+    state, source = model.decoder.start(memory, temperature, positions=positions)
     batch = source_BS.shape[0]
     never_V = jnp.zeros(model.decoder.output_bias.shape[0]).at[jnp.array([PAD, BOS])].set(-jnp.inf)
 

@@ -34,7 +34,10 @@ def _round_up(value: int, step: int) -> int:
 
 
 class Translator:
-    """Greedy translation of any number of sources with the parameters given at the call."""
+    """Greedy translation of any number of sources with the parameters given at the call.
+
+    `temperature` of the attention: the model's own if None, else traced.
+    """
 
     def __init__(
         self,
@@ -48,10 +51,12 @@ class Translator:
         self.batch_size = evaluation.batch_size
         self.factor = evaluation.max_length_factor
         self.extra = evaluation.max_length_extra
+        self.temperature: np.float32 | None = None
 
         @partial(jax.jit, static_argnames="positions")
-        def search(params, source_BS, limit_B, positions):
-            return greedy(nnx.merge(graphdef, params), source_BS, limit_B, positions=positions)
+        def search(params, source_BS, limit_B, temperature, positions):
+            model = nnx.merge(graphdef, params)
+            return greedy(model, source_BS, limit_B, temperature, positions=positions)
 
         self._search = search
 
@@ -72,7 +77,9 @@ class Translator:
             for row, i in enumerate(chunk):
                 source_BS[row, : len(sources[i])] = sources[i]
                 limit_B[row] = self.limit(len(sources[i]) - 1)
-            found = jax.device_get(self._search(params, source_BS, limit_B, self.limit(width)))
+            found = jax.device_get(
+                self._search(params, source_BS, limit_B, self.temperature, self.limit(width))
+            )
             alignment_BTS = found.alignment_BTNS.mean(axis=2)
             for row, i in enumerate(chunk):
                 results[i] = self._translation(

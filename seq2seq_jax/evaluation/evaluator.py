@@ -6,6 +6,7 @@ attends: diagnostics of the alignment, and its agreement with gold links where t
 shows the exposure gap; `greedy` translates and compares texts. Only `forced` feeds gold.
 """
 
+import copy
 from collections.abc import Sequence
 from functools import partial
 from typing import NamedTuple
@@ -38,7 +39,8 @@ class Evaluation(NamedTuple):
 class Evaluator:
     """Compiles each mode once a batch shape; parameters come with the call.
 
-    `shapes` are the batch shapes of training, so that evaluation adds as few as it can.
+    `shapes` are the batch shapes of training, so that evaluation adds as few as it can. The
+    attention's temperature is the model's own while `temperature` is None, else traced.
     """
 
     def __init__(self, config, graphdef: nnx.GraphDef, data: Data, shapes: Sequence):
@@ -46,13 +48,15 @@ class Evaluator:
         self.shapes = tuple(shapes)
         self.batch_size = config.evaluation.batch_size
         self.aligns = aligns = config.model.attention.score != "none"
+        self.temperature: np.float32 | None = None
         self.translator = Translator(graphdef, data.source, data.target, config.evaluation)
 
         @partial(jax.jit, static_argnames="forced")
-        def score(params, batch: Batch, forced: bool):
+        def score(params, batch: Batch, temperature, forced: bool):
             model = nnx.merge(graphdef, params)
             positions = batch.target_BT.shape[1]
-            state, source = model.decoder.start(model.encoder(batch.source_BS), positions=positions)
+            memory = model.encoder(batch.source_BS)
+            state, source = model.decoder.start(memory, temperature, positions=positions)
             if forced:
                 unrolled = unroll_forced(model.decoder, state, source, batch.target_BT)
             else:
@@ -74,6 +78,13 @@ class Evaluator:
             return (tokens, attended), unrolled.alignment_BTNS
 
         self._score = score
+
+    def at(self, temperature: float) -> "Evaluator":
+        """The same programs for a model that differs in the temperature of its attention."""
+        other = copy.copy(self)
+        other.translator = copy.copy(self.translator)
+        other.temperature = other.translator.temperature = np.float32(temperature)
+        return other
 
     def __call__(self, params, split: str, modes: Sequence[str], limit: int = 0) -> Evaluation:
         """Scores the first `limit` examples of `split` (0: all). Raises InputError."""
@@ -104,7 +115,7 @@ class Evaluator:
         gold = self.aligns and forced and any(pair.alignment for pair in pairs)
         for i in range(len(batches)):
             batch = batches[i]
-            parts, alignment_BTNS = self._score(params, batch, forced=forced)
+            parts, alignment_BTNS = self._score(params, batch, self.temperature, forced=forced)
             sums.append(jax.tree.map(np.float64, jax.device_get(parts)))
             if gold:
                 found = _compare(np.asarray(alignment_BTNS), batch.index_B, encoded, pairs)

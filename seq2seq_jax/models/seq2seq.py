@@ -40,15 +40,20 @@ def build(config, source_size: int, target_size: int, key: Key[Array, ""]) -> Se
 
 
 def initialize(config, source_size: int, target_size: int, key: Key[Array, ""]):
-    """(graphdef, params): the structure, and the initial parameters as a dict of arrays.
+    """(graphdef, params): the structure, and the initial parameters as a dict of arrays."""
+    graphdef, draw = initializer(config, source_size, target_size)
+    return graphdef, draw(key)
+
+
+def initializer(config, source_size: int, target_size: int):
+    """(graphdef, draw): the structure, and the function that draws the parameters of a key.
 
     One compiled program draws all parameters; creating them one by one costs seconds.
     """
 
     create = functools.partial(build, config, source_size, target_size)
-    graphdef, _ = nnx.split(nnx.eval_shape(create, key), nnx.Param)
-    draw = jax.jit(lambda key: nnx.to_pure_dict(nnx.state(create(key), nnx.Param)))
-    return graphdef, draw(key)
+    graphdef, _ = nnx.split(nnx.eval_shape(create, jax.random.key(0)), nnx.Param)
+    return graphdef, jax.jit(lambda key: nnx.to_pure_dict(nnx.state(create(key), nnx.Param)))
 
 
 def count_parameters(params) -> int:

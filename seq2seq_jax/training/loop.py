@@ -154,7 +154,7 @@ class _Trainer:
             if last or self._step % every.eval_every == 0:
                 self._evaluate_and_save()
             yield from self._ended()
-            if interrupts.received:
+            if interrupts.received and self._live:
                 yield from self._stop(interrupts.received)
 
     def close(self) -> None:

@@ -1,0 +1,182 @@
+"""What a training is made of, from its config to its test scores; one run or several share it."""
+
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import jax
+from ml_collections import ConfigDict
+
+from seq2seq_jax import config as configs
+from seq2seq_jax.data import Data, Vocabulary, load_data
+from seq2seq_jax.data.batching import Batches, choose_buckets, lengths, padding_share
+from seq2seq_jax.decoding.translate import Translator
+from seq2seq_jax.evaluation.environment import write_environment
+from seq2seq_jax.evaluation.evaluator import MODES, Evaluator
+from seq2seq_jax.evaluation.metrics import signatures
+from seq2seq_jax.evaluation.predictions import as_line, write_json, write_lines
+from seq2seq_jax.models.seq2seq import count_parameters, initializer
+from seq2seq_jax.rng import named
+from seq2seq_jax.training.checkpoints import restore_best
+from seq2seq_jax.training.loop import Result
+from seq2seq_jax.types import InputError
+
+SIDES = ("source", "target")
+
+
+class Assembly:
+    """Data, batches, model and evaluation of a config.
+
+    `folders` are those of the runs that are trained with it. A run keeps the vocabularies that it
+    began with; those of the first folder that has some serve all, and are saved where they lack.
+    """
+
+    def __init__(self, config: ConfigDict, folders: Sequence[Path]):
+        self.config = config
+        self.data = _load_data(config.data, folders)
+        self.shapes = shapes_of(config, self.data)
+        encoded = self.data.encoded["train"]
+        self.batches = Batches(
+            encoded.source,
+            encoded.target,
+            self.shapes,
+            config.data.batch_size,
+            order_seed(config),
+        )
+        sizes = len(self.data.source), len(self.data.target)
+        self.graphdef, self._draw = initializer(config.model, *sizes)
+        key = jax.random.key(0)
+        self.like = jax.eval_shape(self._draw, key)  # the parameters' shapes and types
+        self.evaluator = Evaluator(config, self.graphdef, self.data, self.shapes)
+
+    def params(self, seed: int):
+        """The parameters that a run with this seed begins with."""
+        return self._draw(named(jax.random.key(seed), "model"))
+
+    def summary(self) -> str:
+        data, batches = self.data, self.batches
+        sizes = ", ".join(f"{len(part):,} {split}" for split, part in data.encoded.items())
+        shapes = ", ".join(f"{s}x{t}" for s, t in batches.shapes)
+        padding = padding_share(batches.lengths_N2, batches.shapes, batches.batch_size)
+        lines = [
+            *data.notes,
+            f"{self.config.data.name}: {sizes} pairs; vocabularies of {len(data.source):,} and "
+            f"{len(data.target):,} tokens",
+            f"batches of {batches.batch_size} in shapes {shapes} (source x target), "
+            f"{padding:.1%} padding, {batches.per_epoch:,} an epoch",
+            f"{count_parameters(self.like):,} parameters",
+        ]
+        return "\n".join(lines)
+
+
+def begin(config: ConfigDict, workdir: Path) -> None:
+    """The folder of a run that starts or goes on. Raises InputError for one of another config."""
+    workdir.mkdir(parents=True, exist_ok=True)
+    if (workdir / "config.json").exists():
+        same_config(config, workdir)
+    else:
+        configs.save(config, workdir / "config.json")
+    (workdir / "FAILED").unlink(missing_ok=True)
+    write_environment(workdir)
+
+
+def validation(config: ConfigDict, evaluator: Evaluator) -> Callable[..., dict[str, float]]:
+    """The evaluation of a training: (params, step) -> metrics."""
+
+    def validate(params, step: int) -> dict[str, float]:
+        modes, limit = config.evaluation.modes, config.evaluation.max_examples
+        metrics = evaluator(params, "valid", modes, limit).metrics
+        return {f"valid/{name}": value for name, value in metrics.items()}
+
+    return validate
+
+
+def finish(
+    config: ConfigDict, workdir: Path, evaluator: Evaluator, like, sharding, result: Result
+) -> None:
+    """Tests the best parameters of a trained run and writes DONE.
+
+    `like` and `sharding` are the parameters' shapes, and where the validation had them, so that
+    its programs serve again.
+    """
+    best = restore_best(workdir / "checkpoints", like)
+    params = jax.device_put(best.tree, sharding)
+    metrics = evaluate(workdir, evaluator, params, best.step, "test", MODES)
+    _show(workdir, evaluator.translator, params, config.evaluation.show)
+    line = {"step": best.step} | {f"test/{name}": value for name, value in metrics.items()}
+    with (workdir / "metrics.jsonl").open("a", encoding="utf-8") as file:
+        file.write(json.dumps(line) + "\n")
+    done = {
+        "step": result.step,
+        "best_step": result.best_step,
+        "seconds": round(result.seconds, 1),
+        "parameters": count_parameters(like),
+        "reason": result.reason,
+    }
+    write_json(workdir / "DONE", done)
+
+
+def evaluate(
+    workdir: Path, evaluator: Evaluator, params, step: int, split: str, modes: Sequence[str]
+) -> dict[str, float]:
+    """Scores a split and writes predictions/SPLIT.json, and SPLIT.jsonl with the translations."""
+    metrics, translations = evaluator(params, split, modes)
+    folder = workdir / "predictions"
+    folder.mkdir(exist_ok=True)
+    facts = {"step": step, "modes": list(modes), "metrics": metrics} | signatures()
+    write_json(folder / f"{split}.json", facts)
+    if translations:
+        pairs = getattr(evaluator.data.pairs, split)
+        reference = evaluator.data.target.normalize_text
+        lines = (
+            as_line(i, pair.source, reference(pair.target), found, pair.alignment)
+            for i, (pair, found) in enumerate(zip(pairs, translations, strict=True))
+        )
+        write_lines(folder / f"{split}.jsonl", lines)
+    return metrics
+
+
+def same_config(config: ConfigDict, workdir: Path) -> None:
+    if changed := configs.differences(configs.read(workdir / "config.json"), config):
+        raise InputError(
+            f"{workdir} holds a run of another config; take another --workdir, or remove it:\n  "
+            + "\n  ".join(changed)
+        )
+
+
+def load_vocabularies(workdir: Path) -> tuple[Vocabulary, Vocabulary]:
+    source, target = (Vocabulary.load(workdir / "vocabulary" / f"{side}.json") for side in SIDES)
+    return source, target
+
+
+def shapes_of(config: ConfigDict, data: Data):
+    """The batch shapes of training."""
+    encoded = data.encoded["train"]
+    pairs = lengths(encoded.source, encoded.target)
+    return choose_buckets(pairs, config.data.buckets, config.data.batch_size)
+
+
+def order_seed(config: ConfigDict) -> int:
+    """The seed of the order in which training sees the examples."""
+    return config.seed if config.data.order == "seed" else config.data.seed
+
+
+def _load_data(config: ConfigDict, folders: Sequence[Path]) -> Data:
+    """The data, with the vocabularies of a folder that has some, else saving them."""
+    having = [f for f in folders if all((f / "vocabulary" / f"{s}.json").exists() for s in SIDES)]
+    data = load_data(config, load_vocabularies(having[0]) if having else None)
+    for folder in folders:
+        if folder not in having:
+            (folder / "vocabulary").mkdir(exist_ok=True)
+            data.source.save(folder / "vocabulary" / "source.json")
+            data.target.save(folder / "vocabulary" / "target.json")
+    return data
+
+
+def _show(workdir: Path, translator: Translator, params, texts: Sequence[str]) -> None:
+    """Writes predictions/show.jsonl: the sentences whose alignments the report draws."""
+    if texts:
+        found = translator(params, [translator.source.encode(text) for text in texts])
+        pairs = enumerate(zip(texts, found, strict=True))
+        lines = (as_line(i, text, None, translation, None) for i, (text, translation) in pairs)
+        write_lines(workdir / "predictions" / "show.jsonl", lines)

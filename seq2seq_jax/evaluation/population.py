@@ -1,0 +1,100 @@
+"""Several runs trained as one program, each in its own folder."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import jax
+from ml_collections import ConfigDict
+
+from seq2seq_jax import config as configs
+from seq2seq_jax.config_signature import obstacles
+from seq2seq_jax.evaluation.assembly import (
+    Assembly,
+    begin,
+    finish,
+    order_seed,
+    validation,
+)
+from seq2seq_jax.evaluation.evaluator import Evaluator
+from seq2seq_jax.training import groups, loop
+from seq2seq_jax.training.member import Lane, Member, TrainingError
+from seq2seq_jax.types import InputError
+
+KEEP = 2  # checkpoints of each member at least: after a kill some are a step ahead of the others
+
+
+def train_population(workdirs: Sequence[str | Path]) -> dict[Path, TrainingError]:
+    """Trains the runs whose config.json these folders hold as one program, to their test scores.
+
+    Called again with the same folders in the same order it goes on where it was stopped, and ends
+    with the same bits. Runs that have ended only keep their lanes. A run whose loss is not finite
+    ends with FAILED in its folder and is among the answers; the others go on.
+
+    Raises InputError where the runs differ in more than numbers that the step takes as arguments,
+    or one of them began otherwise, and for all bad input.
+    """
+    folders = [Path(workdir) for workdir in workdirs]
+    own = read_configs(folders)
+    groups.form(folders)
+    left = [folder for folder in folders if not (folder / "DONE").exists()]
+    # A failure comes again at the same update, so it waits until all others have ended.
+    live = [folder for folder in left if not (folder / "FAILED").exists()] or left
+    if not live:
+        return {}
+    for folder, config in zip(folders, own, strict=True):
+        if folder in live:
+            begin(config, folder)
+    parts = Assembly(own[0], folders)
+    print(f"{parts.summary()}\n{len(folders)} runs in one program", flush=True)
+    evaluators = dict(zip(folders, evaluators_of(parts, own), strict=True))
+    lanes = [
+        _lane(folder, config, parts, evaluators[folder] if folder in live else None)
+        for folder, config in zip(folders, own, strict=True)
+    ]
+    batches = [parts.batches.with_seed(order_seed(config)) for config in own]
+    failed = {}
+    for member, end in loop.train_together(lanes, parts.graphdef, batches):
+        folder = member.workdir
+        if isinstance(end, TrainingError):
+            failed[folder] = end
+            (folder / "FAILED").write_text(f"error: {end}\n", encoding="utf-8")
+        else:
+            finish(member.config, folder, evaluators[folder], parts.like, None, end)
+    return failed
+
+
+def read_configs(folders: Sequence[Path]) -> list[ConfigDict]:
+    """The configs of runs that can train together. Raises InputError where they cannot."""
+    if len(set(folders)) < len(folders):
+        raise InputError("one --workdir is given twice")
+    own = [configs.read(folder / "config.json") for folder in folders]
+    for config in own:
+        configs.validate(config)
+    if lines := obstacles(own):
+        raise InputError(
+            "these runs cannot train as one program, they differ in more than numbers; give each "
+            "a command of its own:\n  " + "\n  ".join(lines)
+        )
+    return own
+
+
+def evaluators_of(parts: Assembly, own: Sequence[ConfigDict]) -> list[Evaluator]:
+    """One for each run, all with the same programs."""
+    temperatures = [config.model.attention.temperature for config in own]
+    if len(set(temperatures)) == 1:
+        return [parts.evaluator] * len(own)
+    return [parts.evaluator.at(temperature) for temperature in temperatures]
+
+
+def _lane(folder: Path, config: ConfigDict, parts: Assembly, evaluator: Evaluator | None) -> Lane:
+    # On the host: there are many, and the devices get them as one stack.
+    params = jax.device_get(parts.params(config.seed))
+    if evaluator is None:
+        return Lane(config, params)
+    validate = validation(config, evaluator)
+
+    def from_host(params, step: int) -> dict[str, float]:
+        return validate(jax.device_put(params), step)
+
+    keep = max(config.train.keep_checkpoints, KEEP)
+    return Member(config, folder, params, from_host, keep=keep)
