@@ -5,11 +5,13 @@ Runs that differ in these alone can share a program, the batch shapes and the da
 """
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from ml_collections import ConfigDict
 
-from seq2seq_jax.config import flatten
+from seq2seq_jax.config import flatten, read, validate
+from seq2seq_jax.types import InputError
 
 # Arguments of the step: of its `Hyper`, its key, its state or its batch.
 TRACED = (
@@ -71,3 +73,21 @@ def obstacles(configs: Sequence[ConfigDict]) -> list[str]:
         if len(values) > 1:
             lines.append(f"{key}: {', '.join(values)}")
     return lines
+
+
+def read_together(folders: Sequence[Path]) -> list[ConfigDict]:
+    """The configs of the runs in these folders, which can share a program.
+
+    Raises InputError where a folder holds no run, is given twice, or they cannot.
+    """
+    if len(set(folders)) < len(folders):
+        raise InputError("one folder is given twice; each run has its own")
+    configs = [read(folder / "config.json") for folder in folders]
+    for config in configs:
+        validate(config)
+    if lines := obstacles(configs):
+        raise InputError(
+            "these runs differ in more than numbers, so that they cannot train as one program; "
+            "train each by a command of its own:\n  " + "\n  ".join(lines)
+        )
+    return configs

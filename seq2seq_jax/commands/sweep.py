@@ -4,6 +4,9 @@
 
 Finished runs are skipped, a failed run stops no other and leaves FAILED in its folder. Ctrl-C lets
 the runs save and ends. --config.KEY=VALUE applies to every cell.
+
+With --population=auto, runs that differ in numbers alone (seed, ratio, learning rate and the like)
+train as one program where that is faster on this machine.
 """
 
 import os
@@ -36,18 +39,34 @@ def define() -> flags.FlagValues:
         " --slurm=slurm_partition=gpu.",
         flag_values=values,
     )
+    flags.DEFINE_enum(
+        "population",
+        "off",
+        ["off", "auto", "all"],
+        "Whether runs that can share a program do: none, those that are faster together by a"
+        " measurement of some updates, or all. Runs that have begun go on as they began.",
+        flag_values=values,
+    )
+    flags.DEFINE_integer(
+        "members", 0, "Runs in one program at most; 0 = no limit.", 0, flag_values=values
+    )
     flags.DEFINE_boolean("dry_run", False, "Print the runs and end.", flag_values=values)
     return values
 
 
 def main(arguments: Sequence[str]) -> int:
-    from seq2seq_jax.sweeps import executors, runner
+    from seq2seq_jax.sweeps import executors, population, runner
 
     overrides, others = common.split_overrides(arguments)
     values = define()
     common.parse(values, others)
     common.require(values, "config", "workdir")
     parameters = _parameters(values.slurm)
+    if values.population == "auto" and values.executor == "slurm":
+        raise common.UsageError(
+            "--population=auto times updates on this machine, and --executor=slurm trains on"
+            " others; take all, or off"
+        )
     plan = runner.make_plan(
         values.config,
         values.workdir,
@@ -55,18 +74,26 @@ def main(arguments: Sequence[str]) -> int:
         values.seeds,
         command=shlex.join(["./launch.sh", "sweep", *arguments]),
     )
-    if values.dry_run:
-        print(runner.describe(plan))
-        return 0
     passed = [f"--platform={values.platform}"] if values.platform else []
+    common.use_compilation_cache()
+    measure = partial(population.measure_in_child, flags=passed)
+
+    def arrange(runs: list[runner.Run]) -> list[runner.Job]:
+        groups = population.plan(runs, values.population, values.members, measure)
+        if any(len(group.runs) > 1 for group in groups):
+            print(population.describe(groups), file=sys.stderr, flush=True)
+        return [job for group in groups for job in group.jobs]
+
+    if values.dry_run:
+        print(runner.describe(plan), flush=True)
+        arrange([run for run in plan.runs if runner.state(run) != "done"])
+        return 0
     if values.executor == "local":
-        workers = min(values.workers, len(plan.runs))
-        executor = partial(executors.local, workers=workers, flags=passed)
+        executor = partial(executors.local, workers=values.workers, flags=passed)
     else:
         folder = Path(values.workdir) / "slurm"
         executor = partial(executors.slurm, folder=folder, parameters=parameters, flags=passed)
-    common.use_compilation_cache()
-    outcomes = runner.execute(plan, executor)
+    outcomes = runner.execute(plan, executor, arrange)
     print(runner.summarize(plan, outcomes), file=sys.stderr)
     states = {outcome.state for outcome in outcomes}
     if states & {"stopped", "queued"}:

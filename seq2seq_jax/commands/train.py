@@ -1,11 +1,15 @@
-"""Trains one run; the same command resumes it.
+"""Trains one run, or several as one program; the same command resumes them.
 
     ./launch.sh train --config=configs/X.py[:argument] --workdir=DIR [--config.KEY=VALUE ...]
+    ./launch.sh train --workdir=DIR1 --workdir=DIR2 ...
 
-A folder that holds a config.json needs no --config: the run starts or goes on with it. Ctrl-C saves
-and ends.
+A folder that holds a config.json needs no --config: the run starts or goes on with it. Several
+folders, as a sweep prepares them, train as one program where the runs differ in numbers alone
+(seed, ratio, learning rate and the like). Ctrl-C saves and ends.
 """
 
+import contextlib
+import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,11 +19,26 @@ from ml_collections import ConfigDict
 
 from seq2seq_jax import config as configs
 from seq2seq_jax.commands import common
+from seq2seq_jax.config_signature import read_together
 from seq2seq_jax.types import InputError
 
 
 def define() -> flags.FlagValues:
-    return common.make_flags("workdir", "platform", "config")
+    values = common.make_flags("platform", "config")
+    flags.DEFINE_multi_string(
+        "workdir",
+        None,
+        "Folder of the run; repeated for runs that train together.",
+        flag_values=values,
+    )
+    flags.DEFINE_boolean(
+        "measure",
+        False,
+        "With several folders: print as JSON what an update takes, of one run and of all in one"
+        " program, and end.",
+        flag_values=values,
+    )
+    return values
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -29,17 +48,46 @@ def main(arguments: Sequence[str]) -> int:
     values = define()
     common.parse(values, others)
     common.require(values, "workdir")
-    workdir = Path(values.workdir)
-    config = resolve(values.config, workdir, overrides)
+    folders = [Path(workdir) for workdir in values.workdir]
+    if len(folders) > 1 and (values.config or overrides):
+        raise common.UsageError("--config goes with one --workdir; each of several has its own")
+    if values.measure and len(folders) == 1:
+        raise common.UsageError("--measure compares several --workdir in one program with one")
+    if len(folders) > 1:
+        read_together(folders)  # says what is wrong before JAX is imported
+    if values.measure:
+        common.use_platform(values.platform)
+        return measure(folders)
+    config = resolve(values.config, folders[0], overrides) if len(folders) == 1 else None
     try:
-        with claims.claim(workdir):
+        with contextlib.ExitStack() as stack:
+            for folder in folders:
+                stack.enter_context(claims.claim(folder))
             common.use_platform(values.platform)
-            from seq2seq_jax.evaluation.run import train
-
-            train(config, workdir)
+            return train(folders, config)
     except claims.Busy as error:
         print(f"error: {error}", file=sys.stderr)
         return child.BUSY
+
+
+def train(folders: Sequence[Path], config: ConfigDict | None) -> int:
+    if config is not None:
+        from seq2seq_jax.evaluation import run
+
+        run.train(config, folders[0])
+        return 0
+    from seq2seq_jax.evaluation.population import train_population
+
+    failed = train_population(folders)
+    for reason in failed.values():
+        print(f"error: {reason}", file=sys.stderr)
+    return 1 if failed else 0
+
+
+def measure(folders: Sequence[Path]) -> int:
+    from seq2seq_jax.benchmarking.population import measure_population
+
+    print(json.dumps(measure_population(folders)))
     return 0
 
 

@@ -6,8 +6,7 @@ from pathlib import Path
 import jax
 from ml_collections import ConfigDict
 
-from seq2seq_jax import config as configs
-from seq2seq_jax.config_signature import obstacles
+from seq2seq_jax.config_signature import read_together
 from seq2seq_jax.evaluation.assembly import (
     Assembly,
     begin,
@@ -18,29 +17,31 @@ from seq2seq_jax.evaluation.assembly import (
 from seq2seq_jax.evaluation.evaluator import Evaluator
 from seq2seq_jax.training import groups, loop
 from seq2seq_jax.training.member import Lane, Member, TrainingError
-from seq2seq_jax.types import InputError
 
 KEEP = 2  # checkpoints of each member at least: after a kill some are a step ahead of the others
 
 
-def train_population(workdirs: Sequence[str | Path]) -> dict[Path, TrainingError]:
+def train_population(workdirs: Sequence[str | Path]) -> dict[Path, str]:
     """Trains the runs whose config.json these folders hold as one program, to their test scores.
 
     Called again with the same folders in the same order it goes on where it was stopped, and ends
     with the same bits. Runs that have ended only keep their lanes. A run whose loss is not finite
-    ends with FAILED in its folder and is among the answers; the others go on.
+    is lost: it ends with FAILED in its folder, and its message is in the answer. The others go on.
 
     Raises InputError where the runs differ in more than numbers that the step takes as arguments,
     or one of them began otherwise, and for all bad input.
     """
     folders = [Path(workdir) for workdir in workdirs]
-    own = read_configs(folders)
+    own = read_together(folders)
     groups.form(folders)
     left = [folder for folder in folders if not (folder / "DONE").exists()]
-    # A failure comes again at the same update, so it waits until all others have ended.
-    live = [folder for folder in left if not (folder / "FAILED").exists()] or left
+    # A lost run would be lost again at the same update: it is tried when all others have ended.
+    live = [folder for folder in left if not groups.lost(folder)] or left
     if not live:
         return {}
+    failed = {folder: groups.lost(folder) for folder in left if folder not in live}
+    for folder, reason in failed.items():
+        _write_failed(folder, reason)
     for folder, config in zip(folders, own, strict=True):
         if folder in live:
             begin(config, folder)
@@ -52,30 +53,19 @@ def train_population(workdirs: Sequence[str | Path]) -> dict[Path, TrainingError
         for folder, config in zip(folders, own, strict=True)
     ]
     batches = [parts.batches.with_seed(order_seed(config)) for config in own]
-    failed = {}
     for member, end in loop.train_together(lanes, parts.graphdef, batches):
         folder = member.workdir
         if isinstance(end, TrainingError):
-            failed[folder] = end
-            (folder / "FAILED").write_text(f"error: {end}\n", encoding="utf-8")
+            groups.lose(folder, str(end))
+            failed[folder] = str(end)
+            _write_failed(folder, str(end))
         else:
             finish(member.config, folder, evaluators[folder], parts.like, None, end)
     return failed
 
 
-def read_configs(folders: Sequence[Path]) -> list[ConfigDict]:
-    """The configs of runs that can train together. Raises InputError where they cannot."""
-    if len(set(folders)) < len(folders):
-        raise InputError("one --workdir is given twice")
-    own = [configs.read(folder / "config.json") for folder in folders]
-    for config in own:
-        configs.validate(config)
-    if lines := obstacles(own):
-        raise InputError(
-            "these runs cannot train as one program, they differ in more than numbers; give each "
-            "a command of its own:\n  " + "\n  ".join(lines)
-        )
-    return own
+def _write_failed(folder: Path, reason: str) -> None:
+    (folder / "FAILED").write_text(f"error: {reason}\n", encoding="utf-8")
 
 
 def evaluators_of(parts: Assembly, own: Sequence[ConfigDict]) -> list[Evaluator]:

@@ -1,4 +1,4 @@
-"""A run of a sweep as a child process; what it prints goes to log.txt in the run's folder."""
+"""Runs of a sweep as a child process; what it prints goes to log.txt in the first one's folder."""
 
 import os
 import re
@@ -11,33 +11,34 @@ from pathlib import Path
 
 from seq2seq_jax.config import PROJECT
 from seq2seq_jax.sweeps.runner import Outcome, Run
+from seq2seq_jax.training.logs import LOG
 
 BUSY = 75  # exit status of `train` where another process trains in the folder
 STOPPED = {0, 128 + signal.SIGTERM, -signal.SIGTERM, 128 + signal.SIGINT, -signal.SIGINT}
-LOG = "log.txt"
 
 
 class Child:
-    """`python -m seq2seq_jax train --workdir=RUN`, started at once.
+    """`python -m seq2seq_jax train --workdir=RUN ...`, started at once; several train together.
 
     It has its own session, so that Ctrl-C on the terminal reaches the sweep alone, which then asks
     its children to save and end.
     """
 
-    def __init__(self, run: Run, flags: Sequence[str] = (), environment: Mapping[str, str] = {}):
-        self.run = run
+    def __init__(self, runs: Sequence[Run], flags: Sequence[str] = (), own: Mapping[str, str] = {}):
+        self.name = name(runs)
+        self._left = [run for run in runs if not (run.folder / "DONE").exists()]
+        self.size = len(self._left)  # the others only keep their lanes
         self._started = time.monotonic()
         self._told = False
-        self._log = run.folder / LOG
+        self._log = runs[0].folder / LOG  # the other members log their own progress
         self._offset = self._log.stat().st_size if self._log.exists() else 0
-        path = os.pathsep.join(filter(None, [str(PROJECT), os.environ.get("PYTHONPATH")]))
         with self._log.open("ab") as log:
             self._process = subprocess.Popen(
-                train_command(run.folder, flags),
+                train_command([run.folder for run in runs], flags),
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
-                env={**os.environ, **environment, "PYTHONPATH": path},
+                env={**environment(), **own},
                 start_new_session=True,
             )
         self.pid = self._process.pid
@@ -46,13 +47,20 @@ class Child:
     def seconds(self) -> float:
         return time.monotonic() - self._started
 
-    def poll(self) -> Outcome | None:
-        """How it ended, or None while it goes on."""
-        code = self._process.poll()
-        return None if code is None else self._outcome(code)
+    @property
+    def running(self) -> bool:
+        return self._process.poll() is None
 
-    def wait(self) -> Outcome:
-        return self._outcome(self._process.wait())
+    def poll(self) -> list[Outcome]:
+        """How those runs ended that have ended since the last call."""
+        code = self._process.poll()
+        ended = [run for run in self._left if code is not None or _has_ended(run)]
+        self._left = [run for run in self._left if run not in ended]
+        return [self._outcome(run, code) for run in ended]
+
+    def wait(self) -> list[Outcome]:
+        self._process.wait()
+        return self.poll()
 
     def stop(self) -> None:
         """Asks it to save and end."""
@@ -68,22 +76,25 @@ class Child:
         found = re.findall(r"step (\d+)/(\d+)", self._text(2000))
         return (int(found[-1][0]), int(found[-1][1])) if found else (0, 0)
 
-    def _outcome(self, code: int) -> Outcome:
-        if (self.run.folder / "DONE").exists():
-            return Outcome(self.run, "done", self.seconds)
+    def _outcome(self, run: Run, code: int | None) -> Outcome:
+        if (run.folder / "DONE").exists():
+            return Outcome(run, "done", self.seconds)
+        if (run.folder / "FAILED").exists():  # of one member, by the child itself
+            reason = (run.folder / "FAILED").read_text(encoding="utf-8").strip()
+            return Outcome(run, "failed", self.seconds, reason)
         if code == BUSY:
-            return Outcome(self.run, "busy", self.seconds)
+            return Outcome(run, "busy", self.seconds)
         if self._told or code in STOPPED - {0}:
-            return Outcome(self.run, "stopped", self.seconds)
-        return Outcome(self.run, "failed", self.seconds, self._error(code))
+            return Outcome(run, "stopped", self.seconds)
+        return Outcome(run, "failed", self.seconds, self._error(code))
 
-    def _error(self, code: int) -> str:
+    def _error(self, code: int | None) -> str:
         """The traceback or message that the child ended with, and how it ended."""
         text = self._text(20_000)
         starts = [text.rfind(mark) for mark in ("Traceback (most recent call last)", "error: ")]
         if max(starts) >= 0:
             return text[min(start for start in starts if start >= 0) :].strip()
-        ended = f"signal {-code}" if code < 0 else f"exit status {code}"
+        ended = f"signal {-code}" if code and code < 0 else f"exit status {code}"
         if code == -signal.SIGKILL:
             ended += " (killed; out of memory?)"
         return "\n".join([*text.splitlines()[-20:], f"ended by {ended}, see {self._log}"])
@@ -96,6 +107,23 @@ class Child:
             return log.read().decode("utf-8", errors="replace")
 
 
-def train_command(folder: Path, flags: Sequence[str]) -> list[str]:
-    """The command line that starts or resumes the run in `folder`."""
-    return [sys.executable, "-P", "-m", "seq2seq_jax", "train", f"--workdir={folder}", *flags]
+def _has_ended(run: Run) -> bool:
+    return (run.folder / "DONE").exists() or (run.folder / "FAILED").exists()
+
+
+def name(runs: Sequence[Run]) -> str:
+    """`cell/seed0`, or `cell/seed0 and 15 more`."""
+    more = f" and {len(runs) - 1} more" if len(runs) > 1 else ""
+    return f"{runs[0].name}{more}"
+
+
+def train_command(folders: Sequence[Path], flags: Sequence[str]) -> list[str]:
+    """The command line that starts or resumes the runs in `folders`, together."""
+    workdirs = [f"--workdir={folder}" for folder in folders]
+    return [sys.executable, "-P", "-m", "seq2seq_jax", "train", *workdirs, *flags]
+
+
+def environment() -> dict[str, str]:
+    """In which a child finds this project, wherever it is started."""
+    path = os.pathsep.join(filter(None, [str(PROJECT), os.environ.get("PYTHONPATH")]))
+    return os.environ | {"PYTHONPATH": path}

@@ -12,26 +12,27 @@ from typing import Any
 
 from seq2seq_jax.sweeps.child import Child
 from seq2seq_jax.sweeps.progress import make_progress
-from seq2seq_jax.sweeps.runner import Outcome, Run
+from seq2seq_jax.sweeps.runner import Job, Outcome
 from seq2seq_jax.types import InputError
 
 POLL_SECONDS = 0.2
 
 
-def local(runs: Sequence[Run], workers: int = 1, flags: Sequence[str] = ()) -> list[Outcome]:
-    """Trains on this machine, `workers` runs at a time, each with its share of the cores.
+def local(jobs: Sequence[Job], workers: int = 1, flags: Sequence[str] = ()) -> list[Outcome]:
+    """Trains on this machine, `workers` jobs at a time, each with its share of the cores.
 
     After Ctrl-C (or SIGTERM, SIGHUP) the children save and end; a second Ctrl-C kills them. The
     runs that had not begun are missing from the result.
     """
-    if not runs:
+    if not jobs:
         return []
-    waiting, outcomes = deque(runs), []
+    waiting, outcomes = deque(jobs), []
+    workers = min(workers, len(jobs))
     shares = core_shares(workers)
     # Together the workers take the memory of an accelerator that one process would take alone.
     memory = {"XLA_PYTHON_CLIENT_MEM_FRACTION": f"{0.9 / workers:.2f}"} if workers > 1 else {}
     running: dict[int, Child] = {}  # worker -> what it trains
-    with _interruptible(), make_progress(len(runs)) as progress:
+    with _interruptible(), make_progress(_count(jobs)) as progress:
         try:
             while waiting or running:
                 for worker in range(workers):
@@ -41,10 +42,13 @@ def local(runs: Sequence[Run], workers: int = 1, flags: Sequence[str] = ()) -> l
                             _bind(child.pid, shares[worker])
                         progress.start(child)
                 for worker, child in list(running.items()):
-                    if outcome := child.poll():
+                    running_still = child.running
+                    for outcome in child.poll():
                         outcomes.append(outcome)
+                        progress.report(outcome)
+                    if not running_still:
                         del running[worker]
-                        progress.end(child, outcome)
+                        progress.end(child)
                 progress.update(list(running.values()))
                 time.sleep(POLL_SECONDS)
         except KeyboardInterrupt:
@@ -54,13 +58,13 @@ def local(runs: Sequence[Run], workers: int = 1, flags: Sequence[str] = ()) -> l
 
 
 def slurm(
-    runs: Sequence[Run],
+    jobs: Sequence[Job],
     folder: Path,
     parameters: Mapping[str, Any] = {},
     flags: Sequence[str] = (),
     cluster: str = "slurm",
 ) -> list[Outcome]:
-    """Submits one job a run through submitit and waits for them.
+    """Submits the jobs through submitit and waits for them.
 
     Args:
       folder: of the jobs' scripts and logs.
@@ -69,7 +73,7 @@ def slurm(
 
     After Ctrl-C the jobs go on; their runs come back as `queued`.
     """
-    if not runs:
+    if not jobs:
         return []
     try:
         import submitit
@@ -81,34 +85,42 @@ def slurm(
         executor = submitit.AutoExecutor(folder=folder, cluster=cluster)
         executor.update_parameters(name="seq2seq_jax", **parameters)
         with executor.batch():
-            jobs = [executor.submit(train, run, flags) for run in runs]
+            submitted = [executor.submit(train, job, flags) for job in jobs]
     except (RuntimeError, NameError, TypeError) as error:
         raise InputError(f"submitit did not take the jobs: {error}") from error
-    left = dict(zip(jobs, runs, strict=True))
+    left = dict(zip(submitted, jobs, strict=True))
     outcomes: list[Outcome] = []
-    with make_progress(len(runs)) as progress:
-        progress.say(f"submitted {len(jobs)} jobs: {', '.join(job.job_id for job in jobs)}")
+    with make_progress(_count(jobs)) as progress:
+        ids = ", ".join(job.job_id for job in submitted)
+        progress.say(f"submitted {len(submitted)} jobs: {ids}")
         try:
             while left:
                 for job in [job for job in left if job.done()]:
-                    outcomes.append(_result(job, left.pop(job)))
-                    progress.report(outcomes[-1])
+                    for outcome in _result(job, left.pop(job)):
+                        outcomes.append(outcome)
+                        progress.report(outcome)
                 time.sleep(POLL_SECONDS)
         except KeyboardInterrupt:
             ids = " ".join(job.job_id for job in left)
             progress.say(f"the jobs go on without this process; to end them: scancel {ids}")
-            outcomes += [Outcome(run, "queued", 0.0) for run in left.values()]
+            outcomes += [Outcome(run, "queued", 0.0) for runs in left.values() for run in runs]
     return outcomes
 
 
-def train(run: Run, flags: Sequence[str]) -> Outcome:
-    """Trains one run in a child process and waits for it: what a job does on its node."""
-    return Child(run, flags).wait()
+def train(job: Job, flags: Sequence[str]) -> list[Outcome]:
+    """Trains runs in a child process and waits for it: what a job does on its node."""
+    return Child(job, flags).wait()
 
 
-def _result(job: Any, run: Run) -> Outcome:
-    error = job.exception()
-    return Outcome(run, "failed", 0.0, str(error)) if error else job.result()
+def _result(submitted: Any, runs: Job) -> list[Outcome]:
+    if error := submitted.exception():
+        return [Outcome(run, "failed", 0.0, str(error)) for run in runs]
+    return submitted.result()
+
+
+def _count(jobs: Sequence[Job]) -> int:
+    """The runs that are to do; the others of a job only keep their lanes."""
+    return sum(not (run.folder / "DONE").exists() for job in jobs for run in job)
 
 
 def core_shares(workers: int) -> list[list[int]]:
@@ -132,11 +144,11 @@ def _stop(children: Sequence[Child]) -> list[Outcome]:
     for child in children:
         child.stop()
     try:
-        return [child.wait() for child in children]
+        return [outcome for child in children for outcome in child.wait()]
     except KeyboardInterrupt:
         for child in children:
             child.kill()
-        return [child.wait() for child in children]
+        return [outcome for child in children for outcome in child.wait()]
 
 
 @contextmanager

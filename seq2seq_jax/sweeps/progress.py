@@ -29,23 +29,24 @@ class Estimate:
         self._runs = runs
         self._ended = 0
         self._steps = 0
-        self._first: dict[str, tuple[int, int]] = {}  # first seen step of a run, which may resume
+        # By child: how many runs it has, their first seen step (they may resume), of how many.
+        self._first: dict[str, tuple[int, int, int]] = {}
         self._started = time.monotonic()
 
     def end(self, child: Child) -> None:
-        self._ended += 1
+        self._ended += child.size
         step, _ = child.step()
-        self._steps += step - self._first.get(child.run.name, (0, 0))[0]
+        self._steps += child.size * (step - self._first.get(child.name, (0, 0, 0))[1])
 
     def standing(self, children: Sequence[Child]) -> Standing:
         share, steps = float(self._ended), self._steps
         for child in children:
             step, total = child.step()
             if total:
-                first, _ = self._first.setdefault(child.run.name, (step, total))
-                share += step / total
-                steps += step - first
-        old = sum(first / total for first, total in self._first.values())
+                _, first, _ = self._first.setdefault(child.name, (child.size, step, total))
+                share += child.size * step / total
+                steps += child.size * (step - first)
+        old = sum(size * first / total for size, first, total in self._first.values())
         seconds = max(time.monotonic() - self._started, 1e-9)
         gained = share - old
         left = seconds * (self._runs - share) / gained if gained > 0 else float("inf")
@@ -64,11 +65,10 @@ class Lines(AbstractContextManager):
         return None
 
     def start(self, child: Child) -> None:
-        self.say(f"started  {child.run.name}")
+        self.say(f"started  {child.name}")
 
-    def end(self, child: Child, outcome: Outcome) -> None:
+    def end(self, child: Child) -> None:
         self._estimate.end(child)
-        self.report(outcome)
 
     def report(self, outcome: Outcome) -> None:
         self._ended += 1
@@ -79,7 +79,7 @@ class Lines(AbstractContextManager):
             return
         self._spoke = time.monotonic()
         share, rate, left = self._estimate.standing(children)
-        running = ", ".join(f"{child.run.name} {_percent(child)}" for child in children)
+        running = ", ".join(f"{child.name} {_percent(child)}" for child in children)
         self.say(f"{share:4.0%}  {rate:.0f} steps/s, {clock(left)} left  ({running})")
 
     def say(self, text: str) -> None:
@@ -113,12 +113,11 @@ class Bars(AbstractContextManager):
         self._bars.stop()
 
     def start(self, child: Child) -> None:
-        self._tasks[child.pid] = self._bars.add_task(f"  {child.run.name}", total=None, note="")
+        self._tasks[child.pid] = self._bars.add_task(f"  {child.name}", total=None, note="")
 
-    def end(self, child: Child, outcome: Outcome) -> None:
+    def end(self, child: Child) -> None:
         self._estimate.end(child)
         self._bars.remove_task(self._tasks.pop(child.pid))
-        self.report(outcome)
 
     def report(self, outcome: Outcome) -> None:
         self.say(ended(outcome))

@@ -43,7 +43,8 @@ class Outcome(NamedTuple):
     error: str = ""
 
 
-Execute = Callable[[Sequence[Run]], list[Outcome]]
+Job = list[Run]  # the runs of one process, which trains them together
+Execute = Callable[[Sequence[Job]], list[Outcome]]
 
 
 def make_plan(
@@ -156,12 +157,22 @@ def describe(plan: Plan) -> str:
     return "\n".join(lines)
 
 
-def execute(plan: Plan, executor: Execute) -> list[Outcome]:
-    """Trains what is not done; a run that fails leaves FAILED in its folder and stops no other."""
+def each_alone(runs: Sequence[Run]) -> list[Job]:
+    return [[run] for run in runs]
+
+
+def execute(
+    plan: Plan, executor: Execute, arrange: Callable[[list[Run]], list[Job]] = each_alone
+) -> list[Outcome]:
+    """Trains what is not done; a run that fails leaves FAILED in its folder and stops no other.
+
+    `arrange` says which runs train together.
+    """
     to_do = prepare(plan)
+    jobs = arrange(to_do)
     for run in to_do:
         (run.folder / "FAILED").unlink(missing_ok=True)
-    outcomes = executor(to_do)
+    outcomes = executor(jobs)
     for outcome in outcomes:
         if outcome.state == "failed":
             _write(outcome.run.folder / "FAILED", outcome.error)

@@ -1,6 +1,7 @@
 """Which runs train as one program: kept in their folders, since a run goes on the way it began.
 
-    RUN/population.json    the folders of all members, in the order of their lanes
+    RUN/population.json    "members": the folders of all, in the order of their lanes;
+                           "lost": why this one cannot go on, where its loss was not finite
 
 By rounding, what a member computes may depend on how many lanes there are, so that only the group
 it began with ends with the same bits. No JAX here: the sweep plans with it.
@@ -10,6 +11,7 @@ import json
 import os
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from seq2seq_jax.types import InputError
 
@@ -26,7 +28,7 @@ def begun(folder: Path) -> bool:
 def group_of(folder: Path) -> list[Path]:
     """The folders with which the run goes on, in the order of their lanes: itself, where it began
     alone; none where it has yet to begin."""
-    folder = _whole(folder)
+    folder = whole(folder)
     members = _recorded(folder)
     # A record of a group that never got to its first checkpoint binds nobody.
     if any(begun(other) and _recorded(other) == members for other in members):
@@ -39,21 +41,29 @@ def form(folders: Sequence[Path]) -> None:
 
     Raises InputError where one of them began otherwise.
     """
-    folders = [_whole(folder) for folder in folders]
+    folders = [whole(folder) for folder in folders]
     for folder in folders:
         group = group_of(folder)
         if group not in ([], folders):
             raise InputError(f"{folder} began {_described(folder, group)}")
     for folder in folders:
-        members = [os.path.relpath(other, folder) for other in folders]
-        partial = folder / f"{NAME}.{os.getpid()}.partial"
-        partial.write_text(json.dumps({"members": members}, indent=2) + "\n", encoding="utf-8")
-        partial.replace(folder / NAME)
+        if _recorded(folder) != folders:
+            _write(folder, {"members": [os.path.relpath(other, folder) for other in folders]})
+
+
+def lose(folder: Path, reason: str) -> None:
+    """Notes that a member cannot go on, so that the others will not wait for it."""
+    _write(folder, _read(folder) | {"lost": reason})
+
+
+def lost(folder: Path) -> str:
+    """Why the member cannot go on; empty where it can."""
+    return _read(folder).get("lost", "")
 
 
 def leave(folder: Path) -> None:
     """Makes sure that a run trains alone. Raises InputError where it began with others."""
-    folder = _whole(folder)
+    folder = whole(folder)
     group = group_of(folder)
     if group not in ([], [folder]):
         raise InputError(f"{folder} began {_described(folder, group)}")
@@ -61,11 +71,21 @@ def leave(folder: Path) -> None:
 
 
 def _recorded(folder: Path) -> list[Path]:
+    record = _read(folder)
+    return [whole(folder / member) for member in record["members"]] if record else []
+
+
+def _read(folder: Path) -> dict[str, Any]:
     try:
-        members = json.loads((folder / NAME).read_text(encoding="utf-8"))["members"]
+        return json.loads((folder / NAME).read_text(encoding="utf-8"))
     except FileNotFoundError:
-        return []
-    return [_whole(folder / member) for member in members]
+        return {}
+
+
+def _write(folder: Path, record: dict[str, Any]) -> None:
+    partial = folder / f"{NAME}.{os.getpid()}.partial"
+    partial.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
+    partial.replace(folder / NAME)
 
 
 def _described(folder: Path, group: Sequence[Path]) -> str:
@@ -78,5 +98,6 @@ def _described(folder: Path, group: Sequence[Path]) -> str:
     )
 
 
-def _whole(folder: Path) -> Path:
+def whole(folder: Path) -> Path:
+    """The absolute path; links are kept, so that it reads as it was written."""
     return Path(os.path.abspath(folder))

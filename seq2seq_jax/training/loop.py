@@ -15,7 +15,6 @@ from typing import Any, NamedTuple
 
 import jax
 import ml_collections
-from flax import nnx
 
 from seq2seq_jax.data.batching import Batches, StackedBatches, make_iterator
 from seq2seq_jax.training.checkpoints import explained_disk_errors
@@ -81,7 +80,7 @@ def train(
 
 
 def train_together(
-    lanes: Sequence[Lane], graphdef: nnx.GraphDef, batches: Sequence[Batches]
+    lanes: Sequence[Lane], graphdef: Any, batches: Sequence[Batches]
 ) -> Iterator[End]:
     """Trains several runs as one program; gives each member when it ends, and how it ended.
 

@@ -48,7 +48,7 @@ def make_runs(tmp_path, monkeypatch):
     monkeypatch.setattr(
         child,
         "train_command",
-        lambda folder, flags: [sys.executable, "-S", "-c", SCRIPT, str(folder), *flags],
+        lambda folders, flags: [sys.executable, "-S", "-c", SCRIPT, *map(str, folders), *flags],
     )
     config = configs.load("configs/default.py")
 
@@ -61,12 +61,16 @@ def make_runs(tmp_path, monkeypatch):
     return make
 
 
+def local(runs, *arguments):
+    return executors.local([[run] for run in runs], *arguments)
+
+
 def facts(run):
     return json.loads((run.folder / "facts.json").read_text())
 
 
 def test_a_failure_stops_no_other(make_runs, capfd):
-    outcomes = executors.local(make_runs("bad", "good", "input", "killed", "busy", "fine"))
+    outcomes = local(make_runs("bad", "good", "input", "killed", "busy", "fine"))
     assert [outcome.state for outcome in outcomes] == [
         *("failed", "done", "failed", "failed", "busy", "done")
     ]
@@ -84,7 +88,7 @@ def test_a_failure_stops_no_other(make_runs, capfd):
 def test_workers_train_at_once_each_on_its_cores(make_runs):
     runs = make_runs("a", "b")
     workers = 2
-    assert [o.state for o in executors.local(runs, workers)] == ["done", "done"]
+    assert [o.state for o in local(runs, workers)] == ["done", "done"]
     a, b = map(facts, runs)
     assert a["started"] < b["ended"] and b["started"] < a["ended"]
     assert a["memory"] == "0.45"
@@ -96,7 +100,7 @@ def test_workers_train_at_once_each_on_its_cores(make_runs):
 
 def test_one_worker_trains_one_after_another_on_all_cores(make_runs):
     runs = make_runs("a", "b")
-    executors.local(runs)
+    local(runs)
     a, b = map(facts, runs)
     assert a["ended"] < b["started"]
     assert a["cores"] == sorted(os.sched_getaffinity(0))
@@ -125,7 +129,7 @@ def test_interruption_lets_the_children_save(make_runs, number, capfd):
     thread = threading.Thread(target=interrupt)
     thread.start()
     try:
-        outcomes = executors.local(runs)
+        outcomes = local(runs)
     finally:
         thread.join()
         signal.signal(signal.SIGINT, at_start)
@@ -138,7 +142,7 @@ def test_interruption_lets_the_children_save(make_runs, number, capfd):
 
 def test_progress_counts_updates_of_all_runs(make_runs, capfd, monkeypatch):
     monkeypatch.setattr(progress, "EVERY_SECONDS", 0.0)
-    executors.local(make_runs("a", "b"))
+    local(make_runs("a", "b"))
     lines = [x for x in capfd.readouterr().err.splitlines() if "steps/s" in x]
     # Half of the second of two runs of 200: 50/200 of it, with the first one done.
     assert any(x.startswith(" 62%") and "(b/seed1 25%)" in x for x in lines)
@@ -147,7 +151,7 @@ def test_progress_counts_updates_of_all_runs(make_runs, capfd, monkeypatch):
 def test_an_old_log_is_no_progress(make_runs):
     (run,) = make_runs("a")
     (run.folder / "log.txt").write_text("step 200/200\n")
-    process = child.Child(run)
+    process = child.Child([run])
     assert process.step() in [(0, 0), (50, 200)]
     process.wait()
     assert process.step() == (50, 200)
@@ -163,15 +167,19 @@ def test_clock():
 def test_bars_on_a_terminal(make_runs, monkeypatch):
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
     assert isinstance(progress.make_progress(1), progress.Bars)
-    assert [o.state for o in executors.local(make_runs("a", "bad"))] == ["done", "failed"]
+    assert [o.state for o in local(make_runs("a", "bad"))] == ["done", "failed"]
 
 
 def test_slurm_through_submitit(make_runs, tmp_path, monkeypatch):
     pytest.importorskip("submitit")
     # Each job is trained in a process of its own, which does not see the stand-in above.
-    monkeypatch.setattr(executors, "train", lambda run, flags: executors.Outcome(run, "done", 1.0))
+    monkeypatch.setattr(
+        executors, "train", lambda job, flags: [executors.Outcome(job[0], "done", 1.0)]
+    )
     runs = make_runs("a", "b")
-    outcomes = executors.slurm(runs, tmp_path / "slurm", {"timeout_min": 1}, cluster="local")
+    outcomes = executors.slurm(
+        [[run] for run in runs], tmp_path / "slurm", {"timeout_min": 1}, cluster="local"
+    )
     assert sorted((o.run.name, o.state) for o in outcomes) == [
         ("a/seed0", "done"),
         ("b/seed1", "done"),
@@ -182,7 +190,7 @@ def test_slurm_without_submitit_or_slurm(make_runs, tmp_path, monkeypatch):
     runs = make_runs("a")
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(InputError, match="submitit did not take the jobs"):
-        executors.slurm(runs, tmp_path)
+        executors.slurm([runs], tmp_path)
     monkeypatch.setitem(sys.modules, "submitit", None)
     with pytest.raises(InputError, match="the extra `slurm`"):
-        executors.slurm(runs, tmp_path)
+        executors.slurm([runs], tmp_path)

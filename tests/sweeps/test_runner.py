@@ -107,7 +107,8 @@ def test_a_changed_config_is_not_mixed_in(plan, file, tmp_path):
 def test_execute_skips_finished_runs_and_goes_on(plan):
     asked = []
 
-    def executor(runs):
+    def executor(jobs):
+        runs = [run for job in jobs for run in job]
         asked.append([run.name for run in runs])
         outcomes = []
         for run in runs:

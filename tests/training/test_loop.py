@@ -18,27 +18,7 @@ from seq2seq_jax.training.optimizers import make_optimizer
 from seq2seq_jax.training.step import init_state, make_hyper
 from seq2seq_jax.types import InputError
 from tests.training.tiny_run import run, scripted, tiny_batches, tiny_config, tiny_model
-
-
-def make_toy_step(config, graphdef, optimizer, shards=1):
-    """w falls by rate * (ratio + a number of the batch and the key); a row's loss is its index."""
-
-    def step(state, batch, hyper, key, *, forced):
-        noise = jax.random.uniform(jax.random.fold_in(key, state.step))
-        rows = batch.index_B >= 0
-        loss = jnp.sum(jnp.where(rows, batch.index_B, 0)).astype(jnp.float32)
-        tokens = jnp.sum(rows).astype(jnp.float32)
-        update = hyper.learning_rate * (hyper.ratio + noise + 1e-3 * loss / tokens)
-        ones = dict.fromkeys(state.window, jnp.float32(1))
-        sums = ones | {"loss": loss, "tokens": tokens, "gold": hyper.ratio}
-        return state._replace(
-            params={"w": state.params["w"] - update},
-            ema={"w": state.params["w"]} if state.ema else (),
-            step=state.step + 1,
-            window=jax.tree.map(jnp.add, state.window, sums),
-        )
-
-    return step
+from tests.training.toy import PLACES, Killed, final, lines, make_toy_step, stop_at
 
 
 def train_toy(folder, evaluate=None, change=lambda config: None, shapes=((8, 8),), **values):
@@ -68,23 +48,6 @@ def whole(tmp_path_factory):
         patch.setattr(loop, "make_train_step", make_toy_step)
         train_toy(folder, steps=30)
     return final(folder)
-
-
-def lines(folder, prefix):
-    text = (folder / "metrics.jsonl").read_text()
-    found = [json.loads(line) for line in text.splitlines()]
-    return [line for line in found if any(name.startswith(prefix) for name in line)]
-
-
-def final(folder):
-    """Everything that has to be the same bits: parameters, and the metrics file."""
-    like = init_state({"w": jnp.zeros(3)}, make_optimizer(tiny_config().train), 0.0)
-    store = Checkpoints(folder / "checkpoints", 2)
-    saved = store.restore(like, lambda text: None)
-    store.close()
-    host = {name: saved.host[name] for name in ("data", "best_step", "selection")}
-    leaves = [np.asarray(leaf).tobytes() for leaf in jax.tree.leaves(saved.tree)]
-    return leaves, host, (folder / "metrics.jsonl").read_bytes()
 
 
 def test_steps_or_epochs():
@@ -242,38 +205,12 @@ def test_a_second_signal_acts_at_once(usual_sigint):
             os.kill(os.getpid(), signal.SIGINT)
 
 
-class Killed(BaseException):
-    pass
-
-
-PLACES = {
-    "before the line of an evaluation": ("metrics", False),
-    "after the line of an evaluation": ("metrics", True),
-    "before the best": ("save_best", False),
-    "between best and last": ("save_best", True),
-    "after last": ("save", True),
-    "before a line of timing": ("timing", False),
-}
-
-
 @pytest.mark.parametrize("place", PLACES)
 @pytest.mark.parametrize("count", [1, 3])
 def test_a_stop_at_any_place_changes_nothing(toy, tmp_path, whole, monkeypatch, place, count):
     """What kill -9 does, at chosen places: nothing after the place is done."""
-    name, after = PLACES[place]
-    owner = Checkpoints if name.startswith("save") else member.Logs
-    original, calls = getattr(owner, name), iter(range(1, 1000))
-
-    def stopping(self, *arguments):
-        now = next(calls) == count
-        if now and not after:
-            raise Killed
-        original(self, *arguments)
-        if now:
-            raise Killed
-
     with monkeypatch.context() as patch:
-        patch.setattr(owner, name, stopping)
+        stop_at(patch, place, count)
         with pytest.raises(Killed):
             toy(steps=30)
     toy(steps=30)

@@ -7,6 +7,7 @@ import time
 from pathlib import Path
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
@@ -58,7 +59,7 @@ def tiny_model(config):
 
 def tiny_evaluate(graphdef):
     """Forced loss on 16 other examples."""
-    (batch,) = [Batches(*tiny_examples(16, 1), [(8, 8)], 16)[0]]
+    batch = jax.tree.map(jnp.asarray, Batches(*tiny_examples(16, 1), [(8, 8)], 16)[0])
 
     @jax.jit
     def sums(params):
