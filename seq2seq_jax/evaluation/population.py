@@ -17,6 +17,7 @@ from seq2seq_jax.evaluation.assembly import (
 from seq2seq_jax.evaluation.evaluator import Evaluator
 from seq2seq_jax.training import groups, loop
 from seq2seq_jax.training.member import Lane, Member, TrainingError
+from seq2seq_jax.types import InputError
 
 KEEP = 2  # checkpoints of each member at least: after a kill some are a step ahead of the others
 
@@ -26,7 +27,7 @@ def train_population(workdirs: Sequence[str | Path]) -> dict[Path, str]:
 
     Called again with the same folders in the same order it goes on where it was stopped, and ends
     with the same bits. Runs that have ended only keep their lanes. A run whose loss is not finite
-    is lost: it ends with FAILED in its folder, and its message is in the answer. The others go on.
+    is lost: it ends with FAILED in its folder, and the reason is in the answer. The others go on.
 
     Raises InputError where the runs differ in more than numbers that the step takes as arguments,
     or one of them began otherwise, and for all bad input.
@@ -55,12 +56,14 @@ def train_population(workdirs: Sequence[str | Path]) -> dict[Path, str]:
     batches = [parts.batches.with_seed(order_seed(config)) for config in own]
     for member, end in loop.train_together(lanes, parts.graphdef, batches):
         folder = member.workdir
-        if isinstance(end, TrainingError):
-            groups.lose(folder, str(end))
-            failed[folder] = str(end)
-            _write_failed(folder, str(end))
-        else:
+        try:
+            if isinstance(end, TrainingError):
+                raise end
             finish(member.config, folder, evaluators[folder], parts.like, None, end)
+        except InputError as error:
+            groups.lose(folder, str(error))
+            failed[folder] = str(error)
+            _write_failed(folder, str(error))
     return failed
 
 

@@ -23,7 +23,7 @@ Measure = Callable[[Sequence[Run]], dict[str, Any]]
 class Group(NamedTuple):
     """Runs that could train as one program.
 
-    `together`: whether they do; `why` they do not; `cost`: what was measured (see
+    `together`: whether they do, and `why`; `cost`: what was measured (see
     benchmarking/population.py), if anything was.
     """
 
@@ -53,7 +53,7 @@ def plan(runs: Sequence[Run], mode: str, members: int, measure: Measure) -> list
     found: list[Group] = []
     for begun, group in _groups(runs, mode, members):
         if begun or mode == "all" or len(group) == 1:
-            found.append(Group(group, len(group) > 1))
+            found.append(Group(group, len(group) > 1, "as they began" if begun else ""))
             continue
         try:
             cost = measure(group)
@@ -124,8 +124,9 @@ def describe(found: Sequence[Group]) -> str:
     lines = [f"{_count(runs, 'run')} in {_count(len(jobs), 'program')}{_totals(found)}"]
     for group in found:
         if len(group.runs) > 1:
-            how = "together" if group.together else f"one after another: {group.why}"
-            lines.append(f"  {child.name(group.runs)}: {how}{_cost(group)}")
+            how = "together" if group.together else "one after another"
+            why = f": {group.why}" if group.why else ""
+            lines.append(f"  {child.name(group.runs)}: {how}{why}{_cost(group)}")
     return "\n".join(lines)
 
 

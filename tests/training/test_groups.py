@@ -1,0 +1,76 @@
+"""A run goes on the way it began: which folders train together."""
+
+import pytest
+
+from seq2seq_jax.training import groups
+from seq2seq_jax.types import InputError
+
+
+@pytest.fixture
+def folders(tmp_path):
+    found = [tmp_path / cell / "seed0" for cell in "abc"]
+    for folder in found:
+        folder.mkdir(parents=True)
+    return found
+
+
+def save(folder, name="10"):
+    (folder / "checkpoints" / "last" / name).mkdir(parents=True)
+
+
+def test_what_has_begun(folders):
+    one, two, three = folders
+    assert not groups.begun(one)
+    save(one, "10.orbax-checkpoint-tmp-1")  # torn
+    assert not groups.begun(one)
+    save(one)
+    (two / "DONE").touch()
+    assert groups.begun(one) and groups.begun(two) and not groups.begun(three)
+    assert [groups.group_of(folder) for folder in folders] == [[one], [two], []]
+
+
+def test_a_group_binds_all_once_one_has_a_checkpoint(folders):
+    groups.form(folders)
+    assert [groups.group_of(folder) for folder in folders] == [[], [], []]
+    save(folders[1])
+    assert [groups.group_of(folder) for folder in folders] == [folders] * 3
+    groups.form(folders)  # the same ones may go on
+    with pytest.raises(InputError, match=r"began as one of 3 runs .*--workdir=.*b.seed0"):
+        groups.leave(folders[0])
+    with pytest.raises(InputError, match="began as one of 3 runs"):
+        groups.form(folders[:2])
+    with pytest.raises(InputError, match="began as one of 3 runs"):
+        groups.form(folders[::-1])  # lanes have an order
+
+
+def test_a_group_that_saved_nothing_binds_nobody(folders):
+    one, two, _ = folders
+    groups.form(folders)
+    groups.leave(one)
+    save(one)
+    assert [groups.group_of(folder) for folder in folders] == [[one], [], []]
+    groups.form(folders[1:])
+    with pytest.raises(InputError, match=r"seed0 began alone, and goes on alone"):
+        groups.form([one, two])
+
+
+def test_a_sweep_may_be_moved(folders, tmp_path):
+    groups.form(folders)
+    save(folders[0])
+    (tmp_path / "elsewhere").mkdir()
+    moved = []
+    for folder in folders:
+        new = tmp_path / "elsewhere" / folder.parent.name
+        folder.parent.rename(new)
+        moved.append(new / "seed0")
+    assert groups.group_of(moved[2]) == moved
+
+
+def test_a_lost_member_is_remembered(folders):
+    groups.form(folders)
+    assert groups.lost(folders[0]) == ""
+    groups.lose(folders[0], "the loss is not finite")
+    save(folders[1])
+    groups.form(folders)
+    assert [groups.lost(folder) for folder in folders] == ["the loss is not finite", "", ""]
+    assert groups.group_of(folders[0]) == folders
