@@ -73,3 +73,16 @@ def test_several_heads_have_numbers_of_their_own():
         assert found[name] == pytest.approx(np.mean(heads), rel=1e-5)
     assert {"aer", "aer/head0", "aer/head1"} < set(found)
     assert found["alignment_entropy/head0"] != found["alignment_entropy/head1"]
+
+
+def test_another_temperature_is_the_same_program():
+    """Members of a population share an evaluator, and one set of parameters serves all here."""
+    config = small_config()
+    graphdef, params = small_model()
+    evaluator = Evaluator(config, graphdef, small_data(GOLD), ((8, 8),))
+    one, other = (evaluator.at(t)(params, "test", ["forced"]).metrics for t in (1.0, 0.25))
+    assert evaluator._score._cache_size() == 1
+    assert one == pytest.approx(evaluator(params, "test", ["forced"]).metrics)
+    own = evaluate(batch_size=config.evaluation.batch_size, **{"attention.temperature": 0.25})
+    assert other == pytest.approx(own, rel=1e-5)
+    assert other["alignment_entropy"] < one["alignment_entropy"]

@@ -148,6 +148,54 @@ def test_progress_counts_updates_of_all_runs(make_runs, capfd, monkeypatch):
     assert any(x.startswith(" 62%") and "(b/seed1 25%)" in x for x in lines)
 
 
+# What stands in for `train` on three folders: the first run is done early, the second is lost, and
+# then the process fails, or all is done.
+TOGETHER = """
+import pathlib, sys, time
+done, lost, last = map(pathlib.Path, sys.argv[1:4])
+print("step 50/200  1.0 steps/s", flush=True)
+(done / "DONE").write_text("{}")
+(lost / "FAILED").write_text("error: not finite")
+while not (last / "go").exists():
+    time.sleep(0.01)
+if last.parent.name == "bad":
+    raise ValueError("lost the thread")
+(last / "DONE").write_text("{}")
+sys.exit(1)
+"""
+
+
+@pytest.mark.parametrize("cell", ["good", "bad"])
+def test_runs_of_one_process_end_each_on_its_own(make_runs, monkeypatch, capfd, cell):
+    monkeypatch.setattr(
+        child,
+        "train_command",
+        lambda folders, flags: [sys.executable, "-S", "-c", TOGETHER, *map(str, folders)],
+    )
+    runs = make_runs("first", "second", cell)
+    report = progress.Lines.report
+
+    def go_on(self, outcome):
+        report(self, outcome)
+        (runs[2].folder / "go").touch()  # which it could not, were the outcome not known yet
+
+    monkeypatch.setattr(progress.Lines, "report", go_on)
+    outcomes = executors.local([runs])
+    ends = [(outcome.run.cell, outcome.state) for outcome in outcomes]
+    assert sorted(ends[:2]) == [("first", "done"), ("second", "failed")]
+    assert ends[2:] == [(cell, "done" if cell == "good" else "failed")]
+    assert outcomes[2].error.endswith("ValueError: lost the thread") == (cell == "bad")
+    said = capfd.readouterr().err
+    assert "started  first/seed0 and 2 more" in said
+    assert any("failed   second/seed1" in x and "error: not finite" in x for x in said.splitlines())
+
+
+def test_a_run_that_was_done_before_is_no_outcome(make_runs):
+    first, second = make_runs("a", "b")
+    (second.folder / "DONE").touch()
+    assert [outcome.run for outcome in executors.local([[first, second]])] == [first]
+
+
 def test_an_old_log_is_no_progress(make_runs):
     (run,) = make_runs("a")
     (run.folder / "log.txt").write_text("step 200/200\n")
