@@ -6,6 +6,7 @@ import pandas as pd
 
 from seq2seq_jax.reports.results import Results
 from seq2seq_jax.reports.significance import RESAMPLES
+from seq2seq_jax.training import groups
 
 SIGNIFICANT = 0.05
 
@@ -20,6 +21,7 @@ def made_by(results: Results) -> list[tuple[str, str]]:
         ("Command", results.command),
         ("Config", results.config),
         ("Seeds", f"{seeds} ({finished} of {len(runs)} runs finished)"),
+        ("Together", _together(results)),
         ("Device", _several([_device(item) for item in known if "device" in item])),
         ("Platform", _several([item["platform"] for item in known if "platform" in item])),
         ("Commit", _several([item["commit"] for item in known if "commit" in item])),
@@ -29,6 +31,14 @@ def made_by(results: Results) -> list[tuple[str, str]]:
         ),
     ]
     return [(title, text) for title, text in rows if text]
+
+
+def _together(results: Results) -> str:
+    """How many runs shared a program: their seconds are no cost of a run alone."""
+    count = sum((folder / groups.NAME).exists() for folder in results.folders.values())
+    if not count:
+        return ""
+    return f"{count} of {len(results.runs)} runs shared programs; the seconds are a program's"
 
 
 def signatures(results: Results, metrics: list[str]) -> list[str]:

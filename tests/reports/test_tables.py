@@ -163,6 +163,16 @@ def test_notes_say_how_it_was_made(tmp_path):
     assert "Versions: jax 0.10.2, flax 0.12.8" in text
     assert "Koehn 2004" in text
     assert "chrF signature" not in text
+    assert "Together" not in text
+
+
+def test_notes_tell_of_runs_that_shared_a_program(tmp_path):
+    folder = fake_sweep.quickstart(tmp_path)
+    for seed in (0, 1):
+        (folder / "score=none" / f"seed{seed}" / "population.json").write_text("{}")
+    results = read_results(folder)
+    text = formats.console(make_table(results, compare_with_baseline(results)))
+    assert "Together: 2 of 4 runs shared programs; the seconds are a program's" in text
 
 
 def test_two_devices_are_both_named(tmp_path):

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from seq2seq_jax.training.mesh import by_rows, data_mesh, replicated
+from seq2seq_jax.training.population import Together
 from seq2seq_jax.types import InputError
 
 ROOT = Path(__file__).parents[2]
@@ -42,12 +43,16 @@ def test_unequal_shares_are_an_input_error(batch_size, hint):
         data_mesh(batch_size, devices)
 
 
-def train(folder, devices: int, steps: int):
-    """The loss curve of the tiny run in a process of its own, with that many devices."""
+def train(folder, devices: int, steps: int, members: int = 1):
+    """The loss curve of the tiny run in a process of its own, with that many devices.
+
+    Of several members it is that of the last one.
+    """
     flags = f"--xla_force_host_platform_device_count={devices} --xla_backend_optimization_level=0"
     values = {"steps": steps, "eval_every": 20, "ema_decay": 0.5, "accumulation": 1}
+    arguments = [str(folder), json.dumps(values), "0", str(members)]
     done = subprocess.run(
-        [sys.executable, "-m", "tests.training.tiny_run", str(folder), json.dumps(values), "0"],
+        [sys.executable, "-m", "tests.training.tiny_run", *arguments],
         env=os.environ
         | {
             "XLA_FLAGS": flags,
@@ -61,7 +66,8 @@ def train(folder, devices: int, steps: int):
     assert done.returncode == 0, done.stderr
     assert f"{devices} devices" in done.stderr
     assert "compiled 2 times" in done.stderr, done.stderr  # two shapes, once each
-    lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    own = folder if members == 1 else folder / str(members - 1)
+    lines = [json.loads(line) for line in (own / "metrics.jsonl").read_text().splitlines()]
     return lines, done.stderr
 
 
@@ -91,3 +97,18 @@ def test_eight_devices_give_the_loss_curve_of_one_and_take_over_its_checkpoint(t
     moved, said = train(tmp_path / "eight", devices=1, steps=40)
     assert "going on from the checkpoint of step 20" in said
     assert_same_curve(one, moved)
+
+
+@pytest.mark.slow
+def test_two_devices_share_the_members_of_a_population(tmp_path):
+    """Each has two of four, and the same numbers come out."""
+    one, _ = train(tmp_path / "one", devices=1, steps=20, members=4)
+    two, _ = train(tmp_path / "two", devices=2, steps=20, members=4)
+    assert_same_curve(one, two)
+
+
+def test_as_many_devices_take_part_as_divide_the_members():
+    devices = jax.devices()[:1] * 4
+    assert Together(3, False, devices).sharding is None
+    for members, count in ((6, 2), (8, 4)):
+        assert Together(members, False, devices).sharding.mesh.size == count

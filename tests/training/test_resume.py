@@ -25,7 +25,7 @@ TRAIN = {"steps": 80, "eval_every": 10, "log_every": 5, "ema_decay": 0.9, "sched
 class Run:
     """The tiny run as a process of its own in `folder`."""
 
-    def __init__(self, folder: Path, cache: Path, pause: float = 0.0):
+    def __init__(self, folder: Path, cache: Path, pause: float = 0.0, members: int = 1):
         self.folder = folder
         # Starts again and again: compiled quickly, and once for all.
         environment = os.environ | {
@@ -33,7 +33,7 @@ class Run:
             "JAX_COMPILATION_CACHE_DIR": str(cache),
             "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
         }
-        arguments = (str(folder), json.dumps(TRAIN), str(pause))
+        arguments = (str(folder), json.dumps(TRAIN), str(pause), str(members))
         self.process = subprocess.Popen(
             [sys.executable, "-m", "tests.training.tiny_run", *arguments],
             env=environment,
@@ -158,3 +158,45 @@ def test_sigterm_saves_first(tmp_path, cache, whole):
         assert run.process.returncode == 0, said
     assert "going on from the checkpoint of step" in said
     assert bits(tmp_path) == whole
+
+
+# --- several runs in one program
+
+MEMBERS = 3
+
+
+def all_bits(folder: Path):
+    return [bits(folder / str(i)) for i in range(MEMBERS)]
+
+
+@pytest.fixture(scope="module")
+def whole_group(tmp_path_factory, cache):
+    folder = tmp_path_factory.mktemp("group")
+    with Run(folder, cache, members=MEMBERS) as run:
+        said = run.finish()
+        assert run.process.returncode == 0, said
+    found = all_bits(folder)
+    assert len({metrics for *_, metrics in found}) == MEMBERS
+    return found
+
+
+@pytest.mark.slow
+def test_kill_a_population_between_checkpoints_of_two_members(tmp_path, cache, whole_group):
+    """While the members' checkpoints are written one after another, and at any moment."""
+    seed = random.SystemRandom().randrange(10**6)
+    print(f"seed {seed}")  # shown where the test fails
+    chance = random.Random(seed)
+    for member in (0, 1, 2):
+        with Run(tmp_path, cache, pause=0.02, members=MEMBERS) as run:
+            folder = tmp_path / str(member)
+            run.wait_for(lambda folder=folder: not saving(folder), "cleaning up")
+            before = lines(tmp_path / "0")
+            assert run.wait_for(lambda before=before: lines(tmp_path / "0") != before, "metrics")
+            assert run.wait_for(lambda folder=folder: saving(folder), "checkpoint")
+            time.sleep(chance.random() * 0.1)
+            os.kill(run.process.pid, signal.SIGKILL)
+            run.process.wait()
+    with Run(tmp_path, cache, members=MEMBERS) as run:
+        said = run.finish()
+        assert run.process.returncode == 0, said
+    assert all_bits(tmp_path) == whole_group

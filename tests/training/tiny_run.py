@@ -17,6 +17,7 @@ from seq2seq_jax.models.seq2seq import initialize
 from seq2seq_jax.rng import named
 from seq2seq_jax.training import loop
 from seq2seq_jax.training.losses import cross_entropy
+from seq2seq_jax.training.member import Member
 from seq2seq_jax.training.teacher_forcing import unroll_forced
 from seq2seq_jax.types import EOS, SPECIALS
 
@@ -88,8 +89,11 @@ def run(config, workdir, evaluate, **batches) -> loop.Result:
     )
 
 
-def main(workdir: str, train: str, pause: str) -> None:
-    """Trains in `workdir`; each evaluation waits `pause` seconds more, to be hit while it runs."""
+def main(workdir: str, train: str, pause: str, members: str = "1") -> None:
+    """Trains in `workdir`; each evaluation waits `pause` seconds more, to be hit while it runs.
+
+    Several members train as one program, in the folders 0, 1, ... of `workdir`.
+    """
     print(jax.device_count(), "devices", file=sys.stderr)
     config = tiny_config(**json.loads(train))
     model = tiny_model(config)
@@ -99,7 +103,19 @@ def main(workdir: str, train: str, pause: str) -> None:
         time.sleep(float(pause))
         return evaluate(params, step)
 
-    loop.train(config, Path(workdir), model, tiny_batches(config), slow_evaluate)
+    if members == "1":
+        loop.train(config, Path(workdir), model, tiny_batches(config), slow_evaluate)
+        return
+    graphdef, params = model
+    configs = [config.copy_and_resolve_references() for _ in range(int(members))]
+    for seed, own in enumerate(configs):
+        own.seed = seed
+        own.teacher_forcing.ratio = 0.8 - 0.1 * seed
+    lanes = [
+        Member(own, Path(workdir) / str(own.seed), params, slow_evaluate, keep=2) for own in configs
+    ]
+    for _ in loop.train_together(lanes, graphdef, [tiny_batches(own) for own in configs]):
+        pass
 
 
 if __name__ == "__main__":
