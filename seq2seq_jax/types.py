@@ -9,6 +9,7 @@ Arrays end in their shape, one letter a dimension, always with the same meaning:
 | T      | target positions   | A      | score space                      |
 | V      | vocabulary         | E      | embedding                        |
 | K      | beam entries       | L      | layers                           |
+| N      | attention heads    | R      | runs in one program              |
 """
 
 from typing import Any, NamedTuple

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from seq2seq_jax import config as configs
 from seq2seq_jax.config_signature import signature
-from seq2seq_jax.sweeps import child
+from seq2seq_jax.sweeps import child, claims
 from seq2seq_jax.sweeps.progress import clock
 from seq2seq_jax.sweeps.runner import Job, Run
 from seq2seq_jax.training import groups
@@ -74,7 +74,7 @@ def _groups(runs: Sequence[Run], mode: str, members: int) -> Iterable[tuple[bool
         if began:
             own = [by_folder[path] if path in by_folder else _other(path) for path in began]
             found[tuple(began)] = (True, own)
-        elif mode == "off":
+        elif mode == "off" or claims.holder(run.folder):  # or another process trains it
             found[run.folder] = (False, [run])
         else:
             key = repr(signature(run.config))
@@ -143,7 +143,7 @@ def _totals(found: Sequence[Group]) -> str:
     which = "" if len(known) == len(found) else " (those that were measured)"
     return (
         f", {_count(compilations, 'compilation')} of the step, about {clock(seconds)} of updates, "
-        f"{memory / 2**20:,.0f} MiB at most{which}"
+        f"no program above {memory / 2**20:,.0f} MiB{which}"
     )
 
 

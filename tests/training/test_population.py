@@ -170,17 +170,40 @@ def test_each_has_its_own_order_key_and_numbers(toys, tmp_path, whole):
 
 def test_one_order_for_all_is_one_batch(toys, monkeypatch):
     """Runs that see the same batches share them, whether by their seed or by data.order."""
+    seen = calls_of(monkeypatch)
+    toys(steps=5, changes=({"seed": 4}, {"seed": 4}, {"seed": 4}))
+    toys(steps=10)
+    assert [shape for shape, _ in seen] == [(8,)] * 5 + [(COUNT, 8)] * 5
+
+
+def test_the_path_without_coins_is_for_all_or_none(toys, monkeypatch):
+    """Ratios of 1, 0.95, ... and so on: all are 1 at the first update alone."""
+    seen = calls_of(monkeypatch)
+    falling = {
+        "teacher_forcing.ratio": 1.0,
+        "teacher_forcing.schedule": "linear",
+        "teacher_forcing.decay": 0.05,
+    }
+    gold = {"teacher_forcing.ratio": 1.0}
+    ends = toys(steps=5, changes=(falling, gold, gold))
+    assert [forced for _, forced in seen] == [True, False, False, False, False]
+    assert {end.compilations for end in ends.values()} == {2}
+    seen.clear()
+    toys(steps=10, changes=(falling, {"teacher_forcing.ratio": 0.5}, gold))
+    assert [forced for _, forced in seen] == [False] * 5
+
+
+def calls_of(monkeypatch):
+    """A list that gets the shape of the indices, and the path, of every update."""
     seen = []
 
     class Looking(CompiledStep):
-        def __call__(self, state, batch, *arguments, **options):
-            seen.append(batch.index_B.shape)
-            return super().__call__(state, batch, *arguments, **options)
+        def __call__(self, state, batch, *arguments, forced):
+            seen.append((batch.index_B.shape, forced))
+            return super().__call__(state, batch, *arguments, forced=forced)
 
     monkeypatch.setattr(loop, "CompiledStep", Looking)
-    toys(steps=5, changes=({"seed": 4}, {"seed": 4}, {"seed": 4}))
-    toys(steps=10)
-    assert seen == [(8,)] * 5 + [(COUNT, 8)] * 5
+    return seen
 
 
 def test_a_member_that_stops_early_leaves_the_others(toys, tmp_path):
