@@ -86,7 +86,9 @@ class _Arm:
 
     def __init__(self, lanes: Sequence[Lane], graphdef, layout, forced: bool):
         config: ConfigDict = lanes[0].config
-        step = make_train_step(config, graphdef, make_optimizer(config.train), layout.shards)
+        step = make_train_step(
+            config, graphdef, make_optimizer(config.train), layout.shards, layout.axis
+        )
         self._step = MeasuredStep(layout.step(step), layout.sharding)
         self._place = layout.place_batch
         self._state = layout.place([lane.state for lane in lanes])

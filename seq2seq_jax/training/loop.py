@@ -126,7 +126,9 @@ class _Trainer:
         # The members that go on, by their lanes.
         self._live = {i: lane for i, lane in enumerate(lanes) if isinstance(lane, Member)}
         self._total = total_steps(config.train, batches.per_epoch)
-        step = make_train_step(config, graphdef, make_optimizer(config.train), layout.shards)
+        step = make_train_step(
+            config, graphdef, make_optimizer(config.train), layout.shards, layout.axis
+        )
         self._step_fn = CompiledStep(layout.step(step), layout.sharding)
         self._hyper = functools.lru_cache(maxsize=4)(self._make_hyper)
 

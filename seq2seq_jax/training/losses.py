@@ -38,7 +38,9 @@ def cross_entropy(
     layer: OutputLayer,
     target_BT: Int[Array, "B T"],
     smoothing: Float[Array, ""] | float = 0.0,
+    *,
     shards: int = 1,
+    axis: str | None = None,
 ) -> TokenSums:
     """Sums of -log p(gold) and of the objective with label smoothing (Szegedy et al. 2016, s. 7).
 
@@ -48,32 +50,35 @@ def cross_entropy(
     array of B x T x V numbers ever exists. A token is correct where its logit is the greatest and
     has no equal. Of the sums only `objective` has a gradient.
 
-    `shards` devices share the rows of the batch; each goes through the tokens of its own.
+    `shards` devices share the rows of the batch; each goes through the tokens of its own. Under
+    `vmap` give the name of its axis: all members then go through as many blocks.
     """
     readout_GNH = readout_BTH.reshape(shards, -1, readout_BTH.shape[-1])
     target_GN = target_BT.reshape(shards, -1)
     rest = layer.kernel_HV, layer.bias_V, jnp.float32(smoothing)
+    axes = () if axis is None else (axis,)
     if shards == 1:
-        return _sums(readout_GNH[0], target_GN[0], *rest, layer.dtype, None)
+        return _sums(readout_GNH[0], target_GN[0], *rest, layer.dtype, axes)
+    axes = (*axes, "shards")
     each = jax.vmap(
-        lambda readout_NH, target_N: _sums(readout_NH, target_N, *rest, layer.dtype, "shards"),
+        lambda readout_NH, target_N: _sums(readout_NH, target_N, *rest, layer.dtype, axes),
         axis_name="shards",
     )
     return jax.tree.map(jnp.sum, each(readout_GNH, target_GN))
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(5, 6))
-def _sums(readout_NH, target_N, kernel_HV, bias_V, smoothing, dtype, axis):
+def _sums(readout_NH, target_N, kernel_HV, bias_V, smoothing, dtype, axes):
     inputs = readout_NH, target_N, kernel_HV, bias_V, smoothing
-    return _over_blocks(*inputs, dtype, axis, slopes=False)[0]
+    return _over_blocks(*inputs, dtype, axes, slopes=False)[0]
 
 
-def _sums_and_slopes(readout_NH, target_N, kernel_HV, bias_V, smoothing, dtype, axis):
+def _sums_and_slopes(readout_NH, target_N, kernel_HV, bias_V, smoothing, dtype, axes):
     inputs = readout_NH, target_N, kernel_HV, bias_V, smoothing
-    return _over_blocks(*inputs, dtype, axis, slopes=True)
+    return _over_blocks(*inputs, dtype, axes, slopes=True)
 
 
-def _scale_slopes(dtype, axis, slopes: _Slopes, cotangent: TokenSums):
+def _scale_slopes(dtype, axes, slopes: _Slopes, cotangent: TokenSums):
     readout_NH, kernel_HV, bias_V = (cotangent.objective * slope for slope in slopes)
     return readout_NH, None, kernel_HV, bias_V, None
 
@@ -81,7 +86,7 @@ def _scale_slopes(dtype, axis, slopes: _Slopes, cotangent: TokenSums):
 _sums.defvjp(_sums_and_slopes, _scale_slopes)
 
 
-def _over_blocks(readout_NH, target_N, kernel_HV, bias_V, smoothing, dtype, axis, *, slopes: bool):
+def _over_blocks(readout_NH, target_N, kernel_HV, bias_V, smoothing, dtype, axes, *, slopes: bool):
     """The sums, and the objective's slopes or None."""
     size = min(BLOCK[jax.default_backend()], len(target_N))
     real_N = target_N != PAD
@@ -106,8 +111,8 @@ def _over_blocks(readout_NH, target_N, kernel_HV, bias_V, smoothing, dtype, axis
         return jax.tree.map(jnp.add, sums, found), slope
 
     tokens = real_N.sum()
-    if axis is not None:  # one count for all, or the loop under vmap could not slice
-        tokens = lax.pmax(tokens, axis)
+    if axes:  # one count for all, or the loop under vmap could not slice
+        tokens = lax.pmax(tokens, axes)
     start = TokenSums(*(jnp.zeros(()) for _ in TokenSums._fields)), None
     if slopes:
         zeros = (len(order_N), readout_NH.shape[1]), kernel_HV.shape, bias_V.shape

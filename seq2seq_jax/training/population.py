@@ -26,6 +26,7 @@ class Alone:
         mesh = data_mesh(batch_size)
         self.sharding, self._rows = replicated(mesh), by_rows(mesh)
         self.shards = mesh.size  # of a batch's rows
+        self.axis = None
 
     def step(self, train_step: Callable) -> Callable:
         return train_step
@@ -55,6 +56,7 @@ class Together:
         mesh = data_mesh(members, list(devices[:count]))
         self.sharding = by_rows(mesh)
         self.shards = 1  # each device has all rows of its members' batches
+        self.axis = "members"
         self._batch = replicated(mesh) if shared else self.sharding
 
     def step(self, train_step: Callable) -> Callable:
@@ -62,7 +64,7 @@ class Together:
 
         def stacked(state, batch, hyper, key, *, forced):
             one = functools.partial(train_step, forced=forced)
-            return jax.vmap(one, in_axes=axes)(state, batch, hyper, key)
+            return jax.vmap(one, in_axes=axes, axis_name=self.axis)(state, batch, hyper, key)
 
         return stacked
 

@@ -90,9 +90,15 @@ def init_state(
 
 
 def make_train_step(
-    config, graphdef: nnx.GraphDef, optimizer: optax.GradientTransformation, shards: int = 1
+    config,
+    graphdef: nnx.GraphDef,
+    optimizer: optax.GradientTransformation,
+    shards: int = 1,
+    axis: str | None = None,
 ):
-    """The update that `config` describes; not jitted. `shards` devices share a batch's rows.
+    """The update that `config` describes; not jitted.
+
+    `shards`: devices that share a batch's rows; `axis`: name of the vmap that it is to run under.
 
     params += learning_rate * optimizer(gradient of the objective's sum / real tokens), where the
     sum runs over all micro-batches, so that accumulation changes rounding alone.
@@ -140,7 +146,8 @@ def make_train_step(
             model.decoder.output_layer(),
             batch.target_BT,
             hyper.label_smoothing,
-            shards,
+            shards=shards,
+            axis=axis,
         )
         gold, coins = teacher_forcing.coin_counts(unrolled, batch.target_BT)
         total = sums.objective
