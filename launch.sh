@@ -136,7 +136,7 @@ case "${1:-}" in
     "${run[@]}" ruff format --check
     "${run[@]}" ty check --python "$venv"
     status=0
-    "${run[@]}" pytest -n 2 --dist loadfile "$@" || status=$?
+    "${run[@]}" pytest -n 2 --dist loadfile --no-loadscope-reorder "$@" || status=$?
     say "tests took $SECONDS s"
     exit $status
     ;;

@@ -11,3 +11,9 @@ from jaxtyping import install_import_hook
 
 # Shapes and types of every annotated function are checked at each call.
 install_import_hook("seq2seq_jax", "beartype.beartype")
+
+
+def pytest_collection_modifyitems(items):
+    """Files with slow tests first: a long one that starts last would keep one worker alone."""
+    slow = {item.path for item in items if item.get_closest_marker("slow")}
+    items.sort(key=lambda item: item.path not in slow)

@@ -56,6 +56,7 @@ def refusals(case):
     return list(config_rules.attention_rules(config.model.attention, 6, 6, widths=""))
 
 
+@pytest.mark.slow
 def test_the_cross_product_of_the_axes_is_built_and_traced():
     """Abstract shapes alone: one decoder step of every combination that the rules allow."""
     B, S, M = 2, 5, 6

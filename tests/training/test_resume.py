@@ -186,7 +186,7 @@ def test_kill_a_population_between_checkpoints_of_two_members(tmp_path, cache, w
     seed = random.SystemRandom().randrange(10**6)
     print(f"seed {seed}")  # shown where the test fails
     chance = random.Random(seed)
-    for member in (0, 1, 2):
+    for member in (1, 2):
         with Run(tmp_path, cache, pause=0.02, members=MEMBERS) as run:
             folder = tmp_path / str(member)
             run.wait_for(lambda folder=folder: not saving(folder), "cleaning up")
