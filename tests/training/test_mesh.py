@@ -48,7 +48,7 @@ def train(folder, devices: int, steps: int, members: int = 1):
 
     Of several members it is that of the last one.
     """
-    flags = f"--xla_force_host_platform_device_count={devices} --xla_backend_optimization_level=0"
+    flags = f"{os.environ['XLA_FLAGS']} --xla_force_host_platform_device_count={devices}"
     values = {"steps": steps, "eval_every": 20, "ema_decay": 0.5, "accumulation": 1}
     arguments = [str(folder), json.dumps(values), "0", str(members)]
     done = subprocess.run(

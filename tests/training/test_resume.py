@@ -27,9 +27,8 @@ class Run:
 
     def __init__(self, folder: Path, cache: Path, pause: float = 0.0, members: int = 1):
         self.folder = folder
-        # Starts again and again: compiled quickly, and once for all.
+        # Starts again and again: compiled once for all.
         environment = os.environ | {
-            "XLA_FLAGS": "--xla_backend_optimization_level=0",
             "JAX_COMPILATION_CACHE_DIR": str(cache),
             "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
         }
