@@ -29,6 +29,7 @@ LEARNS = {
     "train.learning_rate": 5e-3,
     "train.schedule": "linear",
     "evaluation.max_examples": 50,
+    "evaluation.batch_size": 16,  # several batches
     "evaluation.show": ("1 2 3",),
 }
 

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
 from seq2seq_jax.models.decoders import DecoderState
+from seq2seq_jax.models.layers import argmax
 from seq2seq_jax.models.seq2seq import Seq2Seq
 from seq2seq_jax.types import BOS, EOS, PAD
 
@@ -53,10 +54,11 @@ def greedy(
         state, readout_BH = model.decoder.step(
             loop.state, model.decoder.embedding(loop.last_B), source
         )
-        log_p_BV = jax.nn.log_softmax(model.decoder.logits(readout_BH))
-        best_B = jnp.argmax(log_p_BV + never_V[None], axis=-1).astype(source_BS.dtype)
+        logits_BV = model.decoder.logits(readout_BH)
+        best_B = argmax(logits_BV + never_V[None]).astype(source_BS.dtype)
         token_B = jnp.where(loop.ended_B, PAD, best_B)
-        gain_B = jnp.take_along_axis(log_p_BV, best_B[:, None], axis=-1)[:, 0]
+        logit_B = jnp.take_along_axis(logits_BV, best_B[:, None], axis=-1)[:, 0]
+        gain_B = logit_B - jax.nn.logsumexp(logits_BV, axis=-1)  # log p, without all the others
         weight_BNS = jnp.where(loop.ended_B[:, None, None], 0.0, state.attention.alignment_BNS)
         found = Hypotheses(
             loop.found.token_BT.at[:, loop.step].set(token_B),

@@ -1,16 +1,19 @@
 """From source ids to translations on the host: batching, one jitted search, order kept."""
 
-from collections.abc import Sequence
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import jax
 import numpy as np
 from flax import nnx
 
 from seq2seq_jax.data.vocabulary import Vocabulary
-from seq2seq_jax.decoding.search import greedy
+from seq2seq_jax.decoding.search import Hypotheses, greedy
 from seq2seq_jax.types import EOS, PAD
+
+T = TypeVar("T")
 
 WIDTH_STEP = 8  # source widths are rounded up to it, so that few shapes are compiled
 
@@ -31,6 +34,16 @@ class Translation(NamedTuple):
 
 def _round_up(value: int, step: int) -> int:
     return -(-value // step) * step
+
+
+def _one_ahead(items: Iterable[T]) -> Iterator[T]:
+    """The items, each one handed out after the next one was asked for."""
+    held: deque[T] = deque()
+    for item in items:
+        held.append(item)
+        if len(held) > 1:
+            yield held.popleft()
+    yield from held
 
 
 class Translator:
@@ -68,24 +81,31 @@ class Translator:
         """Translates ids (each source ends in EOS), longest with longest; gives the order asked."""
         order = sorted(range(len(sources)), key=lambda i: len(sources[i]))
         rows = min(self.batch_size, 1 << max(len(sources) - 1, 0).bit_length())
+        chunks = [order[start : start + rows] for start in range(0, len(order), rows)]
         results: dict[int, Translation] = {}
-        for start in range(0, len(order), rows):
-            chunk = order[start : start + rows]
-            width = _round_up(max(len(sources[i]) for i in chunk), WIDTH_STEP)
-            source_BS = np.full((rows, width), PAD, np.int32)
-            limit_B = np.zeros(rows, np.int32)
-            for row, i in enumerate(chunk):
-                source_BS[row, : len(sources[i])] = sources[i]
-                limit_B[row] = self.limit(len(sources[i]) - 1)
-            found = jax.device_get(
-                self._search(params, source_BS, limit_B, self.temperature, self.limit(width))
-            )
-            alignment_BTS = found.alignment_BTNS.mean(axis=2)
-            for row, i in enumerate(chunk):
-                results[i] = self._translation(
-                    sources[i], found.token_BT[row], found.score_B[row], alignment_BTS[row]
-                )
+        searches = (
+            (chunk, self._begin(params, [sources[i] for i in chunk], rows)) for chunk in chunks
+        )
+        # A search is under way while the texts of the one before are made.
+        for chunk, found in _one_ahead(searches):
+            of_chunk = self._translations([sources[i] for i in chunk], found)
+            results |= zip(chunk, of_chunk, strict=True)
         return [results[i] for i in range(len(sources))]
+
+    def _begin(self, params, sources: Sequence[Sequence[int] | np.ndarray], rows: int):
+        """Starts the search for one batch, filled up to `rows`; nothing waits for its end."""
+        width = _round_up(max(map(len, sources)), WIDTH_STEP)
+        source_BS = np.full((rows, width), PAD, np.int32)
+        limit_B = np.zeros(rows, np.int32)
+        for row, ids in enumerate(sources):
+            source_BS[row, : len(ids)] = ids
+            limit_B[row] = self.limit(len(ids) - 1)
+        return self._search(params, source_BS, limit_B, self.temperature, self.limit(width))
+
+    def _translations(self, sources, found: Hypotheses) -> list[Translation]:
+        found = jax.device_get(found)
+        rows = zip(found.token_BT, found.score_B, found.alignment_BTNS.mean(axis=2), strict=True)
+        return [self._translation(ids, *row) for ids, row in zip(sources, rows, strict=False)]
 
     def _translation(self, source_ids, token_T, score, alignment_TS) -> Translation:
         ended = np.flatnonzero((token_T == EOS) | (token_T == PAD))

@@ -24,6 +24,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, Key
 
+from seq2seq_jax.models import layers
 from seq2seq_jax.models.layers import Embedding, product
 from seq2seq_jax.types import SPECIALS
 
@@ -105,11 +106,11 @@ def _noise(logits_BV: Logits, keys_B: Keys) -> Logits:
 def _mixed(score_BV: Logits, embedding: Embedding) -> Fed:
     weight_BV = jax.nn.softmax(score_BV, axis=-1)
     x_BE = product(weight_BV, embedding.table[...], embedding.dtype)
-    return jnp.argmax(score_BV, axis=-1), x_BE
+    return layers.argmax(score_BV), x_BE
 
 
 def _largest(feed: Feed, score_BV: Logits, embedding: Embedding) -> Fed:
-    token_B = jnp.argmax(score_BV, axis=-1)
+    token_B = layers.argmax(score_BV)
     x_BE = embedding(token_B)
     if feed.through:
         soft_BE = _mixed(score_BV, embedding)[1]

@@ -3,7 +3,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from seq2seq_jax.models.layers import Embedding, Linear, Noise, drop, product
+from seq2seq_jax.models.layers import Embedding, Linear, Noise, argmax, drop, product
 from tests.small import ROUNDING
 
 KEY = jax.random.key(3)
@@ -15,6 +15,16 @@ def test_products_sum_in_float32(dtype):
     y = product(jnp.ones((2, 300)), jnp.ones((300, 1)), dtype)
     assert y.dtype == jnp.float32
     np.testing.assert_array_equal(y, 300.0)
+
+
+def test_argmax_is_that_of_numpy_the_first_of_equals_too():
+    x = np.random.default_rng(0).integers(0, 4, (5, 20, 7)).astype(np.float32)
+    x[0, 0] = -np.inf
+    np.testing.assert_array_equal(argmax(jnp.array(x)), x.argmax(axis=-1))
+
+
+def test_argmax_of_a_row_with_nan_is_an_index():
+    assert argmax(jnp.array([[0.0, jnp.nan, 1.0]])).tolist() == [2]
 
 
 def test_linear_is_an_affine_map_and_may_have_no_bias():
