@@ -9,8 +9,7 @@ from seq2seq_jax.types import InputError
 
 Shape = tuple[int, int]  # source and target positions
 
-MULTIPLE = 4  # shapes are multiples of this many tokens, so that data sets share compiled steps
-_GRID = 48  # candidate lengths a side at most; more make the multiple larger
+_GRID = 48  # candidate lengths a side at most; where there are more they are rounded up
 
 
 def choose_buckets(
@@ -23,8 +22,8 @@ def choose_buckets(
     the smallest that holds both sides, rounded up to full batches of `batch_size`.
 
     The shapes are nested (each holds all smaller ones, on both sides), so "smallest" has one
-    meaning, and their sides are lengths of the data rounded up to multiples of 4 (or 8, 16 ...
-    where a side has more than 48 such lengths). Among those sets the answer is exact: with
+    meaning, and their sides are lengths of the data (rounded up to multiples of 2, 4, 8 ... where a
+    side has more than 48 of them). Among those sets the answer is exact: with
     C(b) the number of examples that shape b holds, the least work of k shapes that end in b is
 
         f_k(b) = min over a inside b of f_{k-1}(a) + work(b, C(b) - C(a))
@@ -97,7 +96,7 @@ def padding_share(
 
 def _candidates(length_N: Int[np.ndarray, " N"]) -> Int[np.ndarray, " I"]:
     """The lengths of the data rounded up to a multiple that leaves few different ones."""
-    multiple = MULTIPLE
+    multiple = 1
     while True:
         rounded = np.unique(-(-length_N // multiple) * multiple)
         if len(rounded) <= _GRID:
