@@ -51,6 +51,8 @@ def benchmark(
     batches = Batches(examples.source, examples.target, shapes, batch_size, config.seed)
     sizes = [len(vocabulary) for vocabulary in examples.vocabularies]
     graphdef, params = initialize(config.model, *sizes, named(jax.random.key(config.seed), "model"))
+    # On the host: what a state on several devices is made of would be donated with it.
+    params = jax.device_get(params)
     model, count = (graphdef, params), windows * updates
 
     def write(folder):

@@ -30,11 +30,11 @@ class MeasuredStep(CompiledStep):
         analysis = program.memory_analysis()
         return analysis.temp_size_in_bytes if analysis else 0
 
-    def products(self, state, batch, hyper, key, *, forced: bool) -> Counter[Product]:
-        """The matrix products of one update, padding and recomputation included."""
-        return count_products(
-            self._jitted.trace(state, batch, hyper, key, forced=forced).jaxpr.jaxpr
-        )
+    def products(self, state, batch, hyper, key, *, forced: bool, blocks: int) -> Counter[Product]:
+        """The matrix products of one update, padding and recomputation included, where the loss
+        goes through so many blocks of tokens."""
+        program = self._jitted.trace(state, batch, hyper, key, forced=forced)
+        return count_products(program.jaxpr.jaxpr, blocks)
 
 
 def make_step(config, graphdef) -> MeasuredStep:

@@ -28,17 +28,17 @@ class Product(NamedTuple):
         return 2 * self.batch * self.m * self.k * self.n
 
 
-def count_products(jaxpr: Any) -> Counter[Product]:
-    """How often each product is done. A scan's body counts once a step; a while loop's, whose
-    steps nobody knows, once."""
+def count_products(jaxpr: Any, passes: int = 1) -> Counter[Product]:
+    """How often each product is done. A scan's body counts once a step; that of a while loop, whose
+    steps the program does not know, `passes` times."""
     found: Counter[Product] = Counter()
     for equation in jaxpr.eqns:
         if equation.primitive.name == "dot_general":
             found[_product(equation)] += 1
-        times = equation.params["length"] if equation.primitive.name == "scan" else 1
+        times = {"scan": equation.params.get("length"), "while": passes}
         for inner in _programs(equation.params):
-            for product, count in count_products(inner).items():
-                found[product] += times * count
+            for product, count in count_products(inner, passes).items():
+                found[product] += times.get(equation.primitive.name, 1) * count
     return found
 
 

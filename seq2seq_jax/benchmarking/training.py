@@ -21,6 +21,7 @@ from seq2seq_jax.benchmarking.peers import Peers
 from seq2seq_jax.benchmarking.products import operations, seconds_alone
 from seq2seq_jax.data.batching import Batches, make_iterator, padding_share
 from seq2seq_jax.data.buckets import Shape
+from seq2seq_jax.training.losses import block_size
 from seq2seq_jax.training.mesh import by_rows, data_mesh, replicated
 from seq2seq_jax.types import PAD, Batch
 
@@ -40,7 +41,7 @@ class Training(NamedTuple):
     operations_per_second: float  # of the matrix products, those on padding too
     alone_per_second: float  # of the same products, done alone: what the machine could do
     product_share: float  # of the windows' time that the products need when done alone
-    useful_share: float  # the same, times the share of positions that hold a token
+    useful_share: float  # the same, of what is done for real tokens
 
 
 class Window(NamedTuple):
@@ -50,7 +51,8 @@ class Window(NamedTuple):
     targets: int  # tokens
     tokens: int  # of both sides
     positions: int  # of both sides
-    shapes: Counter[Shape]
+    compared: int  # target positions in the loss's blocks
+    programs: Counter[tuple[Shape, int]]  # batch shapes, with the blocks of their losses
 
 
 def time_training(
@@ -76,14 +78,14 @@ def time_training(
     def update(state, batch: Batch):
         return step_fn(state, place_batch(batch), hyper, key, forced=forced)
 
-    ages, losses, temporary, products = [], [], {}, {}
+    ages, losses, temporary, example = [], [], {}, {}
     for batch in one_of_each_shape(batches):
         state = jax.block_until_ready(update(state, batch))
         ages.append(process_age())
         losses.append(float(state.window["loss"] / state.window["tokens"]))
-        arguments = state, place_batch(batch), hyper, key
+        example[shape_of(batch)] = place_batch(batch)
+        arguments = state, example[shape_of(batch)], hyper, key
         temporary[shape_of(batch)] = step_fn.temporary_bytes(*arguments, forced=forced)
-        products[shape_of(batch)] = step_fn.products(*arguments, forced=forced)
 
     peers.start()
     peers.warm_up("train", len(temporary))
@@ -99,12 +101,21 @@ def time_training(
         iterator.close()
 
     peak = peak_memory()
-    shapes = sum((window.shapes for window in timed), Counter())
+    done, for_tokens = Counter(), 0.0
+    positions, tokens, compared, targets = (
+        sum(getattr(window, name) for window in timed)
+        for name in ("positions", "tokens", "compared", "targets")
+    )
+    for (shape, blocks), times in sum((window.programs for window in timed), Counter()).items():
+        arguments = state, example[shape], hyper, key
+        without, whole = (
+            step_fn.products(*arguments, forced=forced, blocks=count) for count in (0, blocks)
+        )
+        done += Counter({product: count * times for product, count in whole.items()})
+        of_loss = operations(whole) - operations(without)
+        for_tokens += times * operations(without) * tokens / positions
+        for_tokens += times * of_loss * targets / compared
     elapsed = sum(window.seconds for window in timed)
-    useful = sum(window.tokens for window in timed) / sum(window.positions for window in timed)
-    done = Counter()
-    for shape, times in shapes.items():
-        done += Counter({product: count * times for product, count in products[shape].items()})
     alone = seconds_alone(done)
     return Training(
         [window.targets / window.seconds for window in timed],
@@ -119,24 +130,28 @@ def time_training(
         operations(done) / elapsed,
         operations(done) / alone,
         alone / elapsed,
-        alone / elapsed * useful,
+        alone / elapsed * for_tokens / operations(done),
     )
 
 
 def time_window(update: Callable, state, batches: Iterable[Batch]) -> tuple[Any, Window]:
     """The state after an update on each batch, and what that took."""
-    targets = sources = positions = 0
-    shapes = Counter()
+    targets = sources = positions = compared = 0
+    programs = Counter()
     start = time.perf_counter()
     for batch in batches:
         state = update(state, batch)
         sources += int((batch.source_BS != PAD).sum())
-        targets += int((batch.target_BT != PAD).sum())
+        real = int((batch.target_BT != PAD).sum())
+        targets += real
         positions += batch.source_BS.size + batch.target_BT.size
-        shapes[shape_of(batch)] += 1
+        size = block_size(batch.target_BT.size)
+        blocks = -(-real // size)
+        compared += blocks * size
+        programs[shape_of(batch), blocks] += 1
     jax.block_until_ready(state)
     seconds = time.perf_counter() - start
-    return state, Window(seconds, targets, sources + targets, positions, shapes)
+    return state, Window(seconds, targets, sources + targets, positions, compared, programs)
 
 
 def one_of_each_shape(batches: Batches) -> Iterator[Batch]:

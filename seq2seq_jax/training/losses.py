@@ -16,6 +16,11 @@ from seq2seq_jax.types import PAD
 BLOCK = {"cpu": 256, "gpu": 4096, "tpu": 4096}
 
 
+def block_size(positions: int) -> int:
+    """Tokens of a block, for a batch of so many target positions."""
+    return min(BLOCK[jax.default_backend()], positions)
+
+
 class TokenSums(NamedTuple):
     """Sums over the real tokens of a batch. Losses in nats."""
 
@@ -88,7 +93,7 @@ _sums.defvjp(_sums_and_slopes, _scale_slopes)
 
 def _over_blocks(readout_NH, target_N, kernel_HV, bias_V, smoothing, dtype, axes, *, slopes: bool):
     """The sums, and the objective's slopes or None."""
-    size = min(BLOCK[jax.default_backend()], len(target_N))
+    size = block_size(len(target_N))
     real_N = target_N != PAD
     order_N = jnp.argsort(~real_N)  # stable: the real tokens, then the padding
     rest = (0, -len(target_N) % size)

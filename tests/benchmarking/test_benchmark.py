@@ -71,7 +71,7 @@ def test_a_window_counts_tokens_without_padding():
     (batch,) = [Batches(rows, other, [(4, 4)], 2)[0]]
     state, window = training.time_window(lambda state, batch: state + 1, 0, [batch, batch])
     assert state == 2
-    assert window[1:] == (8, 16, 32, {(4, 4): 2})
+    assert window[1:] == (8, 16, 32, 16, {((4, 4), 1): 2})
     assert (batch.source_BS != PAD).sum() == 4
 
 

@@ -37,6 +37,17 @@ def test_loops_functions_and_branches_are_looked_into():
     assert found == {Product(1, M, K, K, "float32"): STEPS}
 
 
+def test_a_loop_of_unknown_length_counts_as_often_as_is_said():
+    def looped(carry, matrix, steps):
+        outside = carry @ matrix
+        return jax.lax.fori_loop(0, steps.astype(int), lambda i, c: c @ matrix, outside)
+
+    arguments = [jnp.zeros(shape) for shape in ((M, K), (K, K), ())]
+    program = jax.make_jaxpr(looped)(*arguments).jaxpr
+    found = [count_products(program, passes)[Product(1, M, K, K, "float32")] for passes in (0, 6)]
+    assert found == [1, 7]
+
+
 def test_the_gradient_of_a_product_is_two_more():
     def loss(left, right):
         return jnp.sum(left @ right)
