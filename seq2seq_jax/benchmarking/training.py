@@ -34,7 +34,7 @@ class Training(NamedTuple):
     first_loss: float  # of the first update, with the initial parameters; nats a token
     first_update_seconds: float  # since the process was started
     compilations: int
-    compile_seconds: float
+    compile_seconds: float  # that were waited for
     padding: float  # share of source and target positions that hold no token, over an epoch
     temporary_bytes: dict[Shape, int]  # of the compiled step, for each batch shape
     peak_bytes: int  # of the process, on the host
@@ -82,6 +82,9 @@ def time_training(
     for batch in one_of_each_shape(batches):
         state = jax.block_until_ready(update(state, batch))
         ages.append(process_age())
+        if len(ages) == 1:
+            blanks = map(place_batch, batches.blanks())
+            step_fn.ahead(state, blanks, hyper, key, forced=forced)
         losses.append(float(state.window["loss"] / state.window["tokens"]))
         example[shape_of(batch)] = place_batch(batch)
         arguments = state, example[shape_of(batch)], hyper, key

@@ -95,6 +95,18 @@ class Batches:
             index_B,
         )
 
+    def blanks(self) -> list[Batch]:
+        """A batch of nothing but padding for each shape."""
+        rows = self.batch_size
+        return [
+            Batch(
+                np.zeros((rows, s), np.int32),
+                np.zeros((rows, t), np.int32),
+                np.full(rows, -1, np.int32),
+            )
+            for s, t in self.shapes
+        ]
+
     def _rows(self, flat: np.ndarray, start: np.ndarray, chosen: np.ndarray, width: int):
         rows = np.full((self.batch_size, width), PAD, np.int32)
         for row, begin, end in zip(rows, start[chosen], start[chosen + 1], strict=False):
@@ -149,8 +161,16 @@ class StackedBatches:
         return len(self._runs[0])
 
     def __getitem__(self, index: int) -> Batch:
-        batches = [run[index] for run in self._runs]
-        return Batch(*(np.stack(arrays) for arrays in zip(*batches, strict=True)))
+        return _stack([run[index] for run in self._runs])
+
+    def blanks(self) -> list[Batch]:
+        return [
+            _stack(blanks) for blanks in zip(*(run.blanks() for run in self._runs), strict=True)
+        ]
+
+
+def _stack(batches: Sequence[Batch]) -> Batch:
+    return Batch(*(np.stack(arrays) for arrays in zip(*batches, strict=True)))
 
 
 def lengths(source: Sequence, target: Sequence) -> Int[np.ndarray, "N 2"]:

@@ -130,6 +130,7 @@ class _Trainer:
             config, graphdef, make_optimizer(config.train), layout.shards, layout.axis
         )
         self._step_fn = CompiledStep(layout.step(step), layout.sharding)
+        self._blanks = batches.blanks()
         self._hyper = functools.lru_cache(maxsize=4)(self._make_hyper)
 
         self._step = _last_common_step(members)
@@ -160,6 +161,7 @@ class _Trainer:
 
     def close(self) -> None:
         self._iterator.close()
+        self._step_fn.close()
         if self._whole:
             self._whole.close()
         for member in self._members:
@@ -173,13 +175,14 @@ class _Trainer:
         forced = all(numbers.ratio >= 1 for numbers in self._numbers)
         self._window_examples += int((batch.index_B >= 0).sum(axis=-1).max())
         compiling = self._step_fn.seconds
+        rest = self._hyper(self._numbers), self._key
         self._state = self._step_fn(
-            self._state,
-            self._layout.place_batch(batch),
-            self._hyper(self._numbers),
-            self._key,
-            forced=forced,
+            self._state, self._layout.place_batch(batch), *rest, forced=forced
         )
+        if self._blanks:  # the first update is done: now for the other shapes
+            blanks = map(self._layout.place_batch, self._blanks)
+            self._step_fn.ahead(self._state, blanks, *rest, forced=forced)
+            self._blanks = []
         # Throughput leaves out compilation, as it does evaluation.
         self._window_start += self._step_fn.seconds - compiling
         self._step += 1

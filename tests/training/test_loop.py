@@ -256,21 +256,44 @@ def test_a_step_compiles_once_a_shape_and_path(toy):
     assert result.compilations == 4  # two shapes, forced and not; no ratio or rate adds one
 
 
-def test_a_surprise_compilation_is_a_warning():
+@pytest.fixture
+def toy_step():
+    """A step on one device, with its first arguments."""
     config = tiny_config()
     state = init_state({"w": jnp.zeros(3)}, make_optimizer(config.train), 0.0)
     mesh = data_mesh(8, jax.devices()[:1])
     state = jax.device_put(state, replicated(mesh))
     step = CompiledStep(make_toy_step(config, None, None), replicated(mesh))
-    batch = tiny_batches(config)[0]
-    hyper = make_hyper(config, 0.1, 0.5)
-    key = jax.random.key(0)
+    yield step, state, make_hyper(config, 0.1, 0.5), jax.random.key(0)
+    step.close()
+
+
+def test_a_surprise_compilation_is_a_warning(toy_step):
+    step, state, hyper, key = toy_step
+    batch = tiny_batches(tiny_config())[0]
     for _ in range(3):
         state = step(state, batch, hyper, key, forced=False)
     assert step.compilations == 1 and step.seconds > 0
-    with pytest.warns(RuntimeWarning, match="compiled 2 times for 1 batch shapes"):
+    with pytest.warns(RuntimeWarning, match="compiled 2 times for one batch shape and path"):
         # A Python float is weakly typed, so it is another signature.
         step(state, batch, hyper._replace(learning_rate=0.1), key, forced=False)
+
+
+def test_what_was_compiled_ahead_is_not_compiled_again(toy_step, caplog):
+    step, state, hyper, key = toy_step
+    batches = tiny_batches(tiny_config(), ((4, 4), (8, 8)))
+    batch = batches[0]
+    state = step(state, batch, hyper, key, forced=False)
+    waited = step.seconds
+    step.ahead(state, batches.blanks(), hyper, key, forced=False)
+    other = next(b for b in batches if b.source_BS.shape != batch.source_BS.shape)
+    with jax.log_compiles():
+        state = step(state, other, hyper, key, forced=False)
+        state = step(state, batch, hyper, key, forced=False)
+        assert step.compilations == 2 and step.seconds > waited
+        assert "XLA compilation" not in caplog.text  # of this thread
+        step(state, batch, hyper, key, forced=True)
+        assert "XLA compilation" in caplog.text
 
 
 def test_a_loss_that_is_no_number_stops_the_run(tmp_path, monkeypatch):
