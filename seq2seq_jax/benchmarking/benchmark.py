@@ -121,6 +121,7 @@ def rows(result: Mapping[str, Any]) -> list[Row]:
             + (", the cache was empty" if result["cold"] else ""),
         ),
         ("matrix products", _products(training)),
+        ("in the step", f"{training['step_share']:.1%} of the time, the rest waits for input"),
         ("padding", f"{training['padding']:.1%}"),
         ("peak memory of the process", _mib(training["peak_bytes"])),
         *(

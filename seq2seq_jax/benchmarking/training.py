@@ -35,6 +35,7 @@ class Training(NamedTuple):
     first_update_seconds: float  # since the process was started
     compilations: int
     compile_seconds: float  # that were waited for
+    step_share: float  # of the windows' time: all but waiting for a batch and handing it over
     padding: float  # share of source and target positions that hold no token, over an epoch
     temporary_bytes: dict[Shape, int]  # of the compiled step, for each batch shape
     peak_bytes: int  # of the process, on the host
@@ -48,6 +49,7 @@ class Window(NamedTuple):
     """Some updates in a row: their time and what was in their batches."""
 
     seconds: float
+    waited: float  # seconds until the batches were there
     targets: int  # tokens
     tokens: int  # of both sides
     positions: int  # of both sides
@@ -76,18 +78,19 @@ def time_training(
     forced = is_forced(config)
 
     def update(state, batch: Batch):
-        return step_fn(state, place_batch(batch), hyper, key, forced=forced)
+        return step_fn(state, batch, hyper, key, forced=forced)
 
     ages, losses, temporary, example = [], [], {}, {}
     for batch in one_of_each_shape(batches):
-        state = jax.block_until_ready(update(state, batch))
+        placed = place_batch(batch)
+        state = jax.block_until_ready(update(state, placed))
         ages.append(process_age())
         if len(ages) == 1:
             blanks = map(place_batch, batches.blanks())
             step_fn.ahead(state, blanks, hyper, key, forced=forced)
         losses.append(float(state.window["loss"] / state.window["tokens"]))
-        example[shape_of(batch)] = place_batch(batch)
-        arguments = state, example[shape_of(batch)], hyper, key
+        example[shape_of(batch)] = placed
+        arguments = state, placed, hyper, key
         temporary[shape_of(batch)] = step_fn.temporary_bytes(*arguments, forced=forced)
 
     peers.start()
@@ -97,7 +100,8 @@ def time_training(
     try:
         next(iterator)  # the pipeline has started
         for _ in range(windows):
-            state, window = time_window(update, state, itertools.islice(iterator, updates))
+            coming = ((batch, place_batch(batch)) for batch in itertools.islice(iterator, updates))
+            state, window = time_window(update, state, coming)
             timed.append(window)
             peers.window("train", updates)
     finally:
@@ -127,6 +131,7 @@ def time_training(
         ages[0],
         step_fn.compilations,
         step_fn.seconds,
+        1 - sum(window.waited for window in timed) / elapsed,
         padding_share(batches.lengths_N2, batches.shapes, batches.batch_size),
         dict(sorted(temporary.items())),
         peak,
@@ -137,13 +142,20 @@ def time_training(
     )
 
 
-def time_window(update: Callable, state, batches: Iterable[Batch]) -> tuple[Any, Window]:
-    """The state after an update on each batch, and what that took."""
+def time_window(
+    update: Callable, state, batches: Iterable[tuple[Batch, Batch]]
+) -> tuple[Any, Window]:
+    """The state after an update on each batch, given on the host and on the device, and what that
+    took."""
+    waited = 0.0
     targets = sources = positions = compared = 0
     programs = Counter()
-    start = time.perf_counter()
-    for batch in batches:
-        state = update(state, batch)
+    batches = iter(batches)
+    start = asked = time.perf_counter()
+    while (pair := next(batches, None)) is not None:
+        waited += time.perf_counter() - asked
+        batch, placed = pair
+        state = update(state, placed)
         sources += int((batch.source_BS != PAD).sum())
         real = int((batch.target_BT != PAD).sum())
         targets += real
@@ -152,9 +164,10 @@ def time_window(update: Callable, state, batches: Iterable[Batch]) -> tuple[Any,
         blocks = -(-real // size)
         compared += blocks * size
         programs[shape_of(batch), blocks] += 1
+        asked = time.perf_counter()
     jax.block_until_ready(state)
     seconds = time.perf_counter() - start
-    return state, Window(seconds, targets, sources + targets, positions, compared, programs)
+    return state, Window(seconds, waited, targets, sources + targets, positions, compared, programs)
 
 
 def one_of_each_shape(batches: Batches) -> Iterator[Batch]:

@@ -47,6 +47,7 @@ def test_the_result_of_a_tiny_model(monkeypatch):
     tokens = 30 * sum(result["mean_lengths"])
     assert training_["padding"] == pytest.approx(1 - tokens / positions, abs=0.005)
     assert training_["useful_share"] <= training_["product_share"]
+    assert 0 < training_["step_share"] < 1
     assert greedy["sentences"] == 6
     assert greedy["mean_tokens"] == 5  # the limit of each: no translation ends by itself
     assert training_["first_loss"] == pytest.approx(math.log(43), abs=0.3)  # nothing known yet
@@ -69,9 +70,10 @@ def test_one_batch_of_each_shape_and_the_runs_first_one_first():
 def test_a_window_counts_tokens_without_padding():
     rows, other = [[5, 6, EOS], [EOS]], [[7, EOS], [8, EOS]]
     (batch,) = [Batches(rows, other, [(4, 4)], 2)[0]]
-    state, window = training.time_window(lambda state, batch: state + 1, 0, [batch, batch])
+    state, window = training.time_window(lambda state, batch: state + 1, 0, [(batch, batch)] * 2)
     assert state == 2
-    assert window[1:] == (8, 16, 32, 16, {((4, 4), 1): 2})
+    assert window[2:] == (8, 16, 32, 16, {((4, 4), 1): 2})
+    assert 0 < window.waited < window.seconds
     assert (batch.source_BS != PAD).sum() == 4
 
 

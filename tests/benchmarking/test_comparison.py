@@ -17,7 +17,7 @@ def test_spread():
 
 def test_ratios_are_those_of_pairs(monkeypatch):
     monkeypatch.setattr(peers, "SETTLE", 0.0)
-    training = Training([50.0, 30.0, 80.0], *[None] * 12)._replace(first_loss=2.5)
+    training = Training([50.0, 30.0, 80.0], *[None] * 13)._replace(first_loss=2.5)
     greedy = Greedy([4.0, 4.0, 8.0], 10, 3.0)
     with peers.Peers([arm("mine")], lambda folder: None) as one:
         one.start()
