@@ -1,5 +1,6 @@
 """One training update as a pure function: (state, batch, hyper, key) -> state."""
 
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -12,6 +13,7 @@ from jaxtyping import Array, Float, Int, Key
 from seq2seq_jax.models.layers import Noise
 from seq2seq_jax.rng import named
 from seq2seq_jax.training import teacher_forcing
+from seq2seq_jax.training.deferred import deferred
 from seq2seq_jax.training.feeds import Feed
 from seq2seq_jax.training.losses import coverage_loss, cross_entropy
 from seq2seq_jax.types import Batch
@@ -109,7 +111,7 @@ def make_train_step(
     drops_input, drops_output = config.model.dropout.input > 0, config.model.dropout.output > 0
     covers = config.train.coverage_loss > 0
 
-    def objective(params, batch: Batch, hyper: Hyper, key, part, forced: bool):
+    def objective(params, batch: Batch, hyper: Hyper, key, part, *, forced: bool):
         model = nnx.merge(graphdef, params)
         # Noise is drawn by the place in a (micro-)batch, coins by the example's index: only the
         # noise needs a key of its own for each part.
@@ -161,23 +163,24 @@ def make_train_step(
             "coins": coins.astype(jnp.float32),
         }
 
-    gradient = jax.grad(objective, has_aux=True)
+    def gradient(*inputs, forced: bool):
+        return deferred(jax.grad(partial(objective, forced=forced), has_aux=True))(*inputs)
 
     def accumulate(params, batch: Batch, hyper: Hyper, key, forced: bool):
         """Gradient and sums over the micro-batches, one after another."""
         parts = config.train.accumulation
         if parts == 1:
-            return gradient(params, batch, hyper, key, 0, forced)
+            return gradient(params, batch, hyper, key, 0, forced=forced)
 
         def part(total, inputs):
             batch, index = inputs
-            new = gradient(params, batch, hyper, key, index, forced)
+            new = gradient(params, batch, hyper, key, index, forced=forced)
             return jax.tree.map(jnp.add, total, new), None
 
         # Every micro-batch takes rows from each device's share, so that none of them moves.
         micro = jax.tree.map(lambda x: x.reshape(-1, parts, *x.shape[1:]).swapaxes(0, 1), batch)
         first = jax.tree.map(lambda x: x[0], micro)
-        shapes = jax.eval_shape(lambda: gradient(params, first, hyper, key, 0, forced))
+        shapes = jax.eval_shape(lambda: gradient(params, first, hyper, key, 0, forced=forced))
         zeros = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), shapes)
         return jax.lax.scan(part, zeros, (micro, jnp.arange(parts)))[0]
 
