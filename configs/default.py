@@ -143,10 +143,17 @@ def get_config() -> ml_collections.ConfigDict:
 
     evaluation = config.evaluation = ml_collections.ConfigDict()
     evaluation.batch_size = 128  # sentences
-    evaluation.modes = ("forced", "greedy")  # while training, on valid
+    # While training, on valid: any of forced, free, greedy, beam.
+    evaluation.modes = ("forced", "greedy")
     evaluation.max_examples = 0  # of valid while training; 0 = all
-    evaluation.max_length_factor = 2.0  # greedy stops at factor * source length + extra tokens
+    evaluation.max_length_factor = 2.0  # a search stops at factor * source length + extra tokens
     evaluation.max_length_extra = 10
+    evaluation.beam = 1  # K of beam search; above 1 the test has the mode beam besides greedy
+    evaluation.length_penalty = "none"  # none | average | power | gnmt: what log p is divided by
+    evaluation.length_alpha = 1.0  # exponent of power and gnmt
+    evaluation.coverage_penalty = 0.0  # weight of gnmt's coverage penalty
+    evaluation.min_length = 0  # tokens before the end token, at least
+    evaluation.block_ngrams = 0  # beam search: so many tokens do not occur twice; 0 = they may
     evaluation.show = ()  # source sentences whose translation and alignment are reported
 
     config.sweep = ml_collections.ConfigDict()

@@ -68,7 +68,8 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "teacher_forcing.granularity": ("token", "step", "sequence", "batch"),
     "teacher_forcing.feed": FEEDS,
     "teacher_forcing.gradient": ("none", "through"),
-    "evaluation.modes": ("forced", "free", "greedy"),  # a tuple of them
+    "evaluation.modes": ("forced", "free", "greedy", "beam"),  # a tuple of them
+    "evaluation.length_penalty": ("none", "average", "power", "gnmt"),
 }
 
 
@@ -165,6 +166,11 @@ RANGES: dict[str, Range] = {
     "teacher_forcing.passes": _FROM_0,
     "evaluation.batch_size": _FROM_1,
     "evaluation.max_examples": _FROM_0,
+    "evaluation.beam": _FROM_1,
+    "evaluation.length_alpha": Range(-math.inf),
+    "evaluation.coverage_penalty": _FROM_0,
+    "evaluation.min_length": _FROM_0,
+    "evaluation.block_ngrams": _FROM_0,
     "evaluation.max_length_factor": _FROM_0,
     "evaluation.max_length_extra": _FROM_0,
     "sweep.seeds": _FROM_1,

@@ -1,12 +1,19 @@
 """The whole system on a task that only works when every part does: reverse a string of symbols."""
 
+import io
 import json
+import os
+import pty
+import select
+import subprocess
+import sys
 
 import pytest
 
 import seq2seq_jax
 from seq2seq_jax import config as configs
 from seq2seq_jax.__main__ import main
+from seq2seq_jax.decoding.strategies import BeamSearch, Sample
 from seq2seq_jax.types import InputError
 
 LEARNS = {
@@ -110,6 +117,83 @@ def test_the_commands_do_the_same(run, capsys):
     assert main(["report", workdir]) == 0
     assert "BLEU" in capsys.readouterr().out
     assert (run.workdir / "report.html").exists()
+
+
+def test_searches_of_all_kinds_from_python(run):
+    texts = ["1 2 3", "", "7 6 5 4 3 2"]
+    greedy = run.translate(texts)
+    beams = run.translations(texts, BeamSearch(3, n_best=3))
+    assert [len(found) for found in beams] == [3, 1, 3]
+    for found, alone in zip(beams, greedy, strict=True):
+        assert found[0].log_probability >= alone.log_probability - 1e-5
+        assert [one.score for one in found] == sorted((one.score for one in found), reverse=True)
+        assert len({one.text for one in found}) == len(found)
+    assert [found[0].text for found in beams] == ["3 2 1", "", "2 3 4 5 6 7"]
+    draws = run.translations(texts, Sample(draws=2, temperature=3.0, seed=1))
+    assert [len(found) for found in draws] == [2, 2, 2]
+    # What is drawn depends on the place in the input alone, not on the neighbours.
+    assert (
+        run.translations(texts[2:], Sample(2, 3.0, seed=1), first=2)[0][1].text == draws[2][1].text
+    )
+    assert run.translate(texts, Sample(top_k=1))[0].text == "3 2 1"
+
+
+def test_an_ensemble_of_a_run_with_itself_is_the_run(run):
+    ensemble = seq2seq_jax.load_ensemble([run.workdir, run.workdir])
+    (one,), (other,) = run.translate(["1 2 3 4"]), ensemble.translate(["1 2 3 4"])
+    assert (one.text, one.score) == (other.text, pytest.approx(other.score, rel=1e-4))
+    assert ensemble.evaluate()["bleu"] == run.evaluate(modes=["greedy"])["bleu"]
+
+
+def test_averaged_checkpoints(run):
+    """Of one checkpoint it is that one; the run kept two."""
+    averaged = seq2seq_jax.load_run(run.workdir, average=2)
+    assert averaged.step == 200
+    assert averaged.translate(["1 2 3"])[0].text == "3 2 1"
+    with pytest.raises(InputError, match=r"train\.keep_checkpoints=5"):
+        seq2seq_jax.load_run(run.workdir, average=5)
+
+
+def test_the_commands_search(run, tmp_path, capsys, monkeypatch):
+    workdir = f"--workdir={run.workdir}"
+    links = tmp_path / "links.txt"
+    source = io.TextIOWrapper(io.BytesIO(b"1 2 3\n\n4 9 5\n1 1 1 2 2\n"))
+    monkeypatch.setattr(sys, "stdin", source)
+    flags = ["--beam=3", "--n_best=2", "--longest=3", f"--pharaoh={links}", "--replace_unknown"]
+    assert main(["translate", workdir, workdir, *flags]) == 0
+    printed = capsys.readouterr()
+    lines = [json.loads(line) for line in printed.out.splitlines()]
+    assert [line["source"] for line in lines] == ["1 2 3", "", "4 9 5", "1 1 1 2 2"]
+    assert [len(line["translations"]) for line in lines] == [2, 1, 2, 2]
+    assert lines[0]["translations"][0]["text"] == "3 2 1"
+    assert lines[3]["translations"][0]["text"] == "1 1 1"
+    assert links.read_text().splitlines()[:2] == ["2-0 1-1 0-2", ""]
+    assert "1 lines were cut after 3 tokens (--longest): 4" in printed.err
+    assert main(["evaluate", workdir, "--beam=3"]) == 0
+    scores = json.loads(capsys.readouterr().out)
+    assert scores["exact_match_beam"] > 0.9 and "perplexity" in scores
+    beams = (run.workdir / "predictions" / "test.beam.jsonl").read_text().splitlines()
+    assert len(beams) == 200
+    assert main(["translate", workdir, "--beam=0", "1"]) == 1
+    assert "evaluation.beam" in capsys.readouterr().err
+
+
+def test_a_terminal_has_a_prompt(run):
+    """A line is answered before the next one is read."""
+    ours, theirs = pty.openpty()
+    command = [sys.executable, "-m", "seq2seq_jax", "translate", f"--workdir={run.workdir}"]
+    with subprocess.Popen(command, stdin=theirs, stdout=theirs, stderr=subprocess.PIPE) as child:
+        os.close(theirs)
+        shown = b""
+        for typed, answer in ((b"1 2 3\n", b"3 2 1"), (b"\x04", b"")):
+            while not shown.rstrip().endswith(b">"):
+                assert select.select([ours], [], [], 60)[0], shown
+                shown += os.read(ours, 1000)
+            assert answer in shown or typed != b"\x04"
+            os.write(ours, typed)
+            shown = shown if typed == b"\x04" else b""
+        assert child.wait(60) == 0
+        os.close(ours)
 
 
 def test_the_tutorial_gets_the_same_from_the_parts_as_from_the_whole(run, capsys):

@@ -29,9 +29,9 @@ def time_greedy(
     many tokens as its limit, which the workload sets near the lengths of its targets.
     """
     graphdef, params = model
-    translator = Translator(graphdef, *examples.vocabularies, config.evaluation)
+    translator = Translator([graphdef], *examples.vocabularies, config.evaluation)
     sources = examples.source[:sentences]
-    params = jax.device_put(never_ending(params))
+    params = [jax.device_put(never_ending(params))]
     found = translator(params, sources)
     peers.warm_up("greedy", len(sources))
     rates = []

@@ -1,29 +1,82 @@
 """Translates its arguments, or else standard input: a line out for a line in.
 
-Tokens that the model does not know are read as <unk> and named on standard error.
+Standard input is translated in batches and answered in its order; in a terminal there is a prompt,
+and each line is answered at once. An empty line gives an empty line. Tokens that the model does not
+know are read as <unk> and named on standard error, and so are lines that were cut for their length.
 
-./launch.sh translate --workdir=RUN [TEXT ...]
+./launch.sh translate --workdir=RUN [--beam=5] [TEXT ...]
 ./launch.sh translate --workdir=RUN < source.txt > translation.txt
+./launch.sh translate --workdir=RUN --beam=5 --n_best=5 < source.txt > translations.jsonl
+./launch.sh translate --workdir=RUN --sample --top_p=0.9 --n_best=3 "je suis étudiant"
+./launch.sh translate --workdir=RUN --workdir=OTHER "je suis étudiant"
 ./launch.sh translate --workdir=RUN --attention=alignment.png "je suis étudiant"
+./launch.sh translate --workdir=RUN --pharaoh=links.txt < source.txt
+
+With --n_best each line is a JSON object: the source, and its translations with their scores.
 """
 
 import itertools
+import json
+import os
 import sys
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from absl import flags
 
-from seq2seq_jax.commands import common
-from seq2seq_jax.types import InputError
+from seq2seq_jax.commands import common, search
+from seq2seq_jax.types import EOS, SPECIALS, InputError
 
-CHUNK = 256  # lines translated together
-SHOWN = 10  # unknown tokens that are named
+if TYPE_CHECKING:  # at run time it would import JAX before the device is chosen
+    from seq2seq_jax.decoding.translate import Translation
+
+CHUNK = 1024  # lines translated together
+SHOWN = 10  # unknown tokens, and lines that were cut, that are named
+SAMPLING = ("temperature", "top_k", "top_p", "seed")
 
 
 def define() -> flags.FlagValues:
-    values = common.make_flags("workdir", "platform")
+    values = common.make_flags("platform")
+    search.define(values)
+    flags.DEFINE_integer(
+        "n_best",
+        0,
+        "JSON lines with so many translations of each source, best first; 0: text, the best one.",
+        0,
+        flag_values=values,
+    )
+    flags.DEFINE_boolean("sample", False, "Draw each token.", flag_values=values)
+    flags.DEFINE_float("temperature", 1.0, "Divides the logits drawn from.", flag_values=values)
+    flags.DEFINE_integer(
+        "top_k", 0, "Draw from so many likeliest tokens; 0: all.", flag_values=values
+    )
+    flags.DEFINE_float(
+        "top_p", 1.0, "Draw from the likeliest tokens of this mass.", flag_values=values
+    )
+    flags.DEFINE_integer("seed", 0, "Of what is drawn.", flag_values=values)
+    flags.DEFINE_boolean(
+        "replace_unknown",
+        False,
+        "Put the source word that was attended most in the place of <unk>.",
+        flag_values=values,
+    )
+    flags.DEFINE_string(
+        "dictionary",
+        None,
+        "With --replace_unknown: file of WORD TAB TRANSLATION for such words.",
+        flag_values=values,
+    )
+    flags.DEFINE_integer(
+        "longest", 400, "Source tokens after which a line is cut.", 1, flag_values=values
+    )
+    flags.DEFINE_string(
+        "pharaoh",
+        None,
+        "File for the alignments, a line each: SOURCE-TARGET word numbers from 0.",
+        flag_values=values,
+    )
     flags.DEFINE_string(
         "attention",
         None,
@@ -39,32 +92,107 @@ def main(arguments: Sequence[str]) -> int:
     common.require(values, "workdir")
     if values.attention and len(texts) != 1:
         raise common.UsageError("--attention draws one sentence: give it as the one argument")
+    if values.dictionary and not values.replace_unknown:
+        raise common.UsageError("--dictionary needs --replace_unknown")
+    if not values.sample and (set_ := [name for name in SAMPLING if values[name].present]):
+        raise common.UsageError(f"--{set_[0]} needs --sample")
     common.use_platform(values.platform)
-    from seq2seq_jax.evaluation.run import load_run
-
-    run = load_run(values.workdir)
-    # A terminal wants its answer at once.
-    chunk = 1 if not texts and sys.stdin.isatty() else CHUNK
-    lines = iter(texts) if texts else read_lines(sys.stdin.buffer)
-    unknown: Counter[str] = Counter()
-    while part := list(itertools.islice(lines, chunk)):
-        for text in translate_lines(run, part):
-            print(text, flush=chunk == 1)
-        sys.stdout.flush()
-        for line in part:
-            unknown.update(run.source.unknown(line))
-    if unknown:
-        print(about_unknown(unknown), file=sys.stderr)
+    terminal = not texts and sys.stdin.isatty()
+    translate = Translate(values)
+    lines = iter(texts) if texts else prompt() if terminal else read_lines(sys.stdin.buffer)
+    with open(values.pharaoh or os.devnull, "w", encoding="utf-8") as links:
+        # A terminal wants its answer at once.
+        while part := list(itertools.islice(lines, 1 if terminal else CHUNK)):
+            answers = translate(part)
+            for line, found in zip(part, answers, strict=True):
+                print(as_json(line, found) if values.n_best else found[0].text)
+                print(pharaoh(found[0]), file=links)
+            sys.stdout.flush()
+            links.flush()
+    for message in translate.warnings():
+        print(message, file=sys.stderr)
     if values.attention:
-        _draw(run, texts[0], Path(values.attention))
+        _draw(texts[0], answers[0][0], Path(values.attention))
     return 0
 
 
-def translate_lines(run, lines: Sequence[str]) -> list[str]:
-    """The translations in the order of the lines; an empty line stays one."""
-    full = [line for line in lines if line.strip()]
-    translated = iter(run.translate(full) if full else [])
-    return [next(translated).text if line.strip() else "" for line in lines]
+class Translate:
+    """Lines in, translations out, as the flags say; keeps in mind what it has to warn of."""
+
+    def __init__(self, values: flags.FlagValues):
+        from seq2seq_jax.decoding.strategies import BeamSearch, Sample
+        from seq2seq_jax.decoding.unknown import read_dictionary
+
+        self.model = search.load(values)
+        evaluation, count = self.model.config.evaluation, max(values.n_best, 1)
+        if values.sample:
+            temperature, top_k, top_p, seed = (values[name].value for name in SAMPLING)
+            self.strategy = Sample(count, temperature, top_k, top_p, seed)
+        elif evaluation.beam > 1 or count > 1:
+            self.strategy = BeamSearch.of(evaluation, count)
+        else:
+            self.strategy = None
+        self.dictionary = read_dictionary(Path(values.dictionary)) if values.dictionary else {}
+        self.replaces, self.longest = values.replace_unknown, values.longest
+        if self.replaces and self.model.config.model.attention.score == "none":
+            raise InputError("--replace_unknown: a model without attention has no aligned words")
+        self.lines = 0
+        self.unknown: Counter[str] = Counter()
+        self.cut: list[int] = []
+
+    def __call__(self, lines: Sequence[str]) -> list[list]:
+        """The translations of each line, at least one."""
+        from seq2seq_jax.decoding.unknown import replace_unknown
+
+        source = self.model.source
+        words = [source.tokenize(line) for line in lines]
+        for number, tokens in enumerate(words, start=self.lines + 1):
+            if len(tokens) > self.longest:
+                self.cut.append(number)
+                del tokens[self.longest :]
+            self.unknown.update(source.unknown(tokens))
+        sources = [source.ids(tokens) for tokens in words]
+        found = self.model.search(sources, self.strategy, self.lines)
+        self.lines += len(lines)
+        if not self.replaces:
+            return found
+        return [
+            [replace_unknown(one, tokens, self.model.target, self.dictionary) for one in of_line]
+            for tokens, of_line in zip(words, found, strict=True)
+        ]
+
+    def warnings(self) -> Iterator[str]:
+        if self.unknown:
+            yield about_unknown(self.unknown)
+        if self.cut:
+            which = ", ".join(map(str, self.cut[:SHOWN])) + (", ..." if self.cut[SHOWN:] else "")
+            yield (
+                f"warning: {len(self.cut)} lines were cut after {self.longest} tokens (--longest):"
+                f" {which}"
+            )
+
+
+def as_json(line: str, found: Sequence["Translation"]) -> str:
+    """A source and its translations as one line."""
+    translations = [
+        {"text": one.text, "score": one.score, "log_probability": one.log_probability}
+        for one in found
+    ]
+    return json.dumps({"source": line, "translations": translations}, ensure_ascii=False)
+
+
+def pharaoh(found: "Translation") -> str:
+    """SOURCE-TARGET for each target token: the source token with its largest weight.
+
+    Counted from 0, without end tokens; a token that attends to nothing has no link.
+    """
+    words = len(found.source_tokens) - 1
+    count = len(found.tokens) - (found.tokens[-1:] == [SPECIALS[EOS]])
+    weights_TS = found.alignment[:count, :words]
+    if not weights_TS.size:
+        return ""
+    linked = [t for t in range(count) if weights_TS[t].max() > 0]
+    return " ".join(f"{weights_TS[t].argmax()}-{t}" for t in linked)
 
 
 def about_unknown(unknown: Counter[str]) -> str:
@@ -72,6 +200,18 @@ def about_unknown(unknown: Counter[str]) -> str:
     most = ", ".join(token for token, _ in unknown.most_common(SHOWN))
     more = f" and {len(unknown) - SHOWN} more" if len(unknown) > SHOWN else ""
     return f"warning: {unknown.total()} unknown tokens were read as <unk>: {most}{more}"
+
+
+def prompt() -> Iterator[str]:
+    """What is typed in a terminal, until Ctrl-D."""
+    import contextlib
+    import readline  # gives input() a history and arrow keys
+
+    readline.set_auto_history(True)
+    with contextlib.suppress(EOFError):
+        while True:
+            yield input("> ")
+    print()
 
 
 def read_lines(stream: Iterable[bytes]) -> Iterator[str]:
@@ -86,11 +226,11 @@ def read_lines(stream: Iterable[bytes]) -> Iterator[str]:
             ) from None
 
 
-def _draw(run, text: str, path: Path) -> None:
+def _draw(text: str, found, path: Path) -> None:
     from seq2seq_jax.evaluation.predictions import as_line
     from seq2seq_jax.reports import plots
 
-    figure = plots.alignment(as_line(0, text, None, run.translate([text])[0], None))
+    figure = plots.alignment(as_line(0, text, None, found, None))
     if figure is None:
         raise InputError("--attention: a model without attention has no alignment to draw")
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -79,8 +79,12 @@ class Vocabulary:
 
     def encode(self, text: str) -> list[int]:
         """Ids of the tokens, UNK for unknown ones, then EOS."""
+        return self.ids(self.tokenize(text))
+
+    def ids(self, tokens: Iterable[str]) -> list[int]:
+        """Those of the tokens, UNK for unknown ones, then EOS."""
         ids = self._ids
-        return [*(ids.get(token, UNK) for token in self.tokenize(text)), EOS]
+        return [*(ids.get(token, UNK) for token in tokens), EOS]
 
     def decode(self, ids: Iterable[SupportsIndex]) -> str:
         """The text up to the first EOS, without special tokens; UNK reads `<unk>`."""
@@ -102,9 +106,9 @@ class Vocabulary:
         """What decode(encode(text)) gives when nothing is unknown: the form metrics compare."""
         return self.join(self.tokenize(text))
 
-    def unknown(self, text: str) -> list[str]:
-        """The tokens of the text that are not in the vocabulary, in order."""
-        return [token for token in self.tokenize(text) if token not in self._ids]
+    def unknown(self, tokens: Iterable[str]) -> list[str]:
+        """The tokens that are not in the vocabulary, in order."""
+        return [token for token in tokens if token not in self._ids]
 
     def save(self, path: str | Path) -> None:
         """Writes one JSON file, whole or not at all."""

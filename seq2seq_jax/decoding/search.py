@@ -1,35 +1,58 @@
-"""Search over a decoder step: from a source to a hypothesis."""
+"""One path through a decoder: at each step one token, the likeliest or a drawn one."""
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float, Int
+from jaxtyping import Array, Bool, Float, Int, Key
 
-from seq2seq_jax.models.decoders import DecoderState
+from seq2seq_jax.decoding.predictor import Predictor
 from seq2seq_jax.models.layers import argmax
-from seq2seq_jax.models.seq2seq import Seq2Seq
 from seq2seq_jax.types import BOS, EOS, PAD
 
 
 class Hypotheses(NamedTuple):
-    """Tokens (EOS last unless a limit cut it off, then PAD), sum of log probabilities, weights."""
+    """What a search found: of each source the N best, best first.
 
-    token_BT: Int[Array, "B T"]
-    score_B: Float[Array, " B"]
-    alignment_BTNS: Float[Array, "B T N S"]
+    Tokens end in EOS, unless a limit cut them off, and are filled up with PAD. `score_BN` is what
+    they are ranked by, `log_p_BN` the sum of their tokens' log probabilities: the same without
+    penalties. An alignment is the mean over heads.
+    """
+
+    token_BNT: Int[Array, "B N T"]
+    score_BN: Float[Array, "B N"]
+    log_p_BN: Float[Array, "B N"]
+    alignment_BNTS: Float[Array, "B N T S"]
+
+
+class Sampling(NamedTuple):
+    """What a token is drawn from: p(v)^(1/temperature), of the `top_k` likeliest tokens (0: all),
+    and of these the fewest, likeliest first, that have at least `top_p` of the mass (1: all).
+
+    Fan et al. 2018 (top k), Holtzman et al. 2020 (top p). All are traced.
+    """
+
+    temperature: Float[Array, ""]
+    top_k: Int[Array, ""]
+    top_p: Float[Array, ""]
 
 
 class _Loop(NamedTuple):
     step: Int[Array, ""]
-    state: DecoderState
+    states: tuple
     last_B: Int[Array, " B"]
     ended_B: Bool[Array, " B"]
-    found: Hypotheses
+    token_BT: Int[Array, "B T"]
+    log_p_B: Float[Array, " B"]
+    alignment_BTS: Float[Array, "B T S"]
+
+
+Choice = Callable[[Float[Array, "B V"], Int[Array, ""]], Int[Array, " B"]]
 
 
 def greedy(
-    model: Seq2Seq,
+    predictor: Predictor,
     source_BS: Int[Array, "B S"],
     limit_B: Int[Array, " B"],
     temperature: Float[Array, ""] | None = None,
@@ -39,44 +62,89 @@ def greedy(
     """The likeliest token at each step, until EOS or the row's own limit of tokens.
 
     The loop ends when every row has ended. `positions` is the room for the longest hypothesis: no
-    limit may exceed it. Rows that are all padding end at once. PAD and BOS are never chosen.
-    `temperature` is the attention's, the model's own if None.
+    limit may exceed it. Rows that are all padding end at once. `temperature` is the attention's,
+    the model's own if None.
     """
-    memory = model.encoder(source_BS)
-    state, source = model.decoder.start(memory, temperature, positions=positions)
-    batch = source_BS.shape[0]
-    never_V = jnp.zeros(model.decoder.output_bias.shape[0]).at[jnp.array([PAD, BOS])].set(-jnp.inf)
+
+    def choose(logit_BV, step):
+        return argmax(logit_BV)
+
+    return _follow(predictor, source_BS, limit_B, temperature, positions, choose)
+
+
+def sample(
+    predictor: Predictor,
+    source_BS: Int[Array, "B S"],
+    limit_B: Int[Array, " B"],
+    sampling: Sampling,
+    key_B: Key[Array, " B"],
+    temperature: Float[Array, ""] | None = None,
+    *,
+    positions: int,
+) -> Hypotheses:
+    """A token drawn at each step; the rest as `greedy`.
+
+    Each row has a key of its own, so that what is drawn depends on no other row. `log_p_BN` is
+    that of the model, whatever it was drawn from.
+    """
+
+    def choose(logit_BV, step):
+        keys = jax.vmap(jax.random.fold_in, (0, None))(key_B, step)
+        return jax.vmap(jax.random.categorical)(keys, shape_distribution(logit_BV, sampling))
+
+    return _follow(predictor, source_BS, limit_B, temperature, positions, choose)
+
+
+def shape_distribution(logit_BV: Float[Array, "B V"], sampling: Sampling) -> Float[Array, "B V"]:
+    """The log probabilities, up to a constant, that `sampling` draws from; -inf for the rest."""
+    logit_BV = logit_BV / sampling.temperature
+    order_BV = jnp.argsort(-logit_BV, axis=-1)  # stable: of equals the first comes first
+    rank_BV = jnp.argsort(order_BV, axis=-1)
+    kept_BV = (rank_BV < sampling.top_k) | (sampling.top_k == 0)
+    logit_BV = jnp.where(kept_BV, logit_BV, -jnp.inf)
+    sorted_BV = jnp.take_along_axis(jax.nn.softmax(logit_BV), order_BV, axis=-1)
+    before_BV = jnp.cumsum(sorted_BV, axis=-1) - sorted_BV
+    inside_BV = (before_BV < sampling.top_p) | (sampling.top_p >= 1)
+    kept_BV = jnp.take_along_axis(inside_BV, rank_BV, axis=-1)
+    return jnp.where(kept_BV, logit_BV, -jnp.inf)
+
+
+def _follow(
+    predictor: Predictor, source_BS, limit_B, temperature, positions: int, choose: Choice
+) -> Hypotheses:
+    states, sources = predictor.start(source_BS, temperature, positions)
+    batch, width = source_BS.shape
 
     def goes_on(loop: _Loop):
         return ~jnp.all(loop.ended_B) & (loop.step < positions)
 
     def advance(loop: _Loop) -> _Loop:
-        state, readout_BH = model.decoder.step(
-            loop.state, model.decoder.embedding(loop.last_B), source
+        states, logit_BV, alignment_BS = predictor(loop.states, loop.last_B, sources)
+        chosen_B = choose(logit_BV + predictor.never_V[None], loop.step).astype(source_BS.dtype)
+        token_B = jnp.where(loop.ended_B, PAD, chosen_B)
+        logit_B = jnp.take_along_axis(logit_BV, chosen_B[:, None], axis=-1)[:, 0]
+        gain_B = logit_B - jax.nn.logsumexp(logit_BV, axis=-1)  # log p, without all the others
+        return _Loop(
+            loop.step + 1,
+            states,
+            chosen_B,
+            loop.ended_B | (token_B == EOS) | (loop.step + 1 >= limit_B),
+            loop.token_BT.at[:, loop.step].set(token_B),
+            loop.log_p_B + jnp.where(loop.ended_B, 0.0, gain_B),
+            loop.alignment_BTS.at[:, loop.step].set(
+                jnp.where(loop.ended_B[:, None], 0.0, alignment_BS)
+            ),
         )
-        logits_BV = model.decoder.logits(readout_BH)
-        best_B = argmax(logits_BV + never_V[None]).astype(source_BS.dtype)
-        token_B = jnp.where(loop.ended_B, PAD, best_B)
-        logit_B = jnp.take_along_axis(logits_BV, best_B[:, None], axis=-1)[:, 0]
-        gain_B = logit_B - jax.nn.logsumexp(logits_BV, axis=-1)  # log p, without all the others
-        weight_BNS = jnp.where(loop.ended_B[:, None, None], 0.0, state.attention.alignment_BNS)
-        found = Hypotheses(
-            loop.found.token_BT.at[:, loop.step].set(token_B),
-            loop.found.score_B + jnp.where(loop.ended_B, 0.0, gain_B),
-            loop.found.alignment_BTNS.at[:, loop.step].set(weight_BNS),
-        )
-        ended_B = loop.ended_B | (token_B == EOS) | (loop.step + 1 >= limit_B)
-        return _Loop(loop.step + 1, state, best_B, ended_B, found)
 
     start = _Loop(
         jnp.int32(0),
-        state,
+        states,
         jnp.full(batch, BOS, source_BS.dtype),
-        ~jnp.any(source.valid_BS, axis=1) | (limit_B < 1),
-        Hypotheses(
-            jnp.full((batch, positions), PAD, source_BS.dtype),
-            jnp.zeros(batch),
-            jnp.zeros((batch, positions, *state.attention.alignment_BNS.shape[1:])),
-        ),
+        jnp.all(source_BS == PAD, axis=1) | (limit_B < 1),
+        jnp.full((batch, positions), PAD, source_BS.dtype),
+        jnp.zeros(batch),
+        jnp.zeros((batch, positions, width)),
     )
-    return jax.lax.while_loop(goes_on, advance, start).found
+    end = jax.lax.while_loop(goes_on, advance, start)
+    log_p_B1 = end.log_p_B[:, None]
+    return Hypotheses(end.token_BT[:, None], log_p_B1, log_p_B1, end.alignment_BTS[:, None])

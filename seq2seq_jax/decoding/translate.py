@@ -3,15 +3,18 @@
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
-from typing import NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import jax
 import numpy as np
 from flax import nnx
 
 from seq2seq_jax.data.vocabulary import Vocabulary
-from seq2seq_jax.decoding.search import Hypotheses, greedy
-from seq2seq_jax.types import EOS, PAD
+from seq2seq_jax.decoding.beam import beam_search
+from seq2seq_jax.decoding.predictor import Predictor
+from seq2seq_jax.decoding.search import Hypotheses, greedy, sample
+from seq2seq_jax.decoding.strategies import BeamSearch, Sample
+from seq2seq_jax.types import EOS, PAD, SPECIALS
 
 T = TypeVar("T")
 
@@ -19,7 +22,8 @@ WIDTH_STEP = 8  # source widths are rounded up to it, so that few shapes are com
 
 
 class Translation(NamedTuple):
-    """A hypothesis. `score` sums the log probabilities of its tokens, the end token's included.
+    """A hypothesis. `score` is what it was ranked by: its log probability, with the penalties of a
+    beam search. `log_probability` sums that of its tokens, the end token's included.
 
     `alignment` is tokens x source tokens, the mean over heads; both lists end in the end token,
     except a hypothesis that ran into its length limit.
@@ -27,6 +31,7 @@ class Translation(NamedTuple):
 
     text: str
     score: float
+    log_probability: float
     tokens: list[str]
     source_tokens: list[str]
     alignment: np.ndarray
@@ -47,14 +52,15 @@ def _one_ahead(items: Iterable[T]) -> Iterator[T]:
 
 
 class Translator:
-    """Greedy translation of any number of sources with the parameters given at the call.
+    """Translates any number of sources with one model, or with an ensemble.
 
-    `temperature` of the attention: the model's own if None, else traced.
+    `params`, given at the call, has the parameters of each of `graphdefs`. `temperature` of the
+    attention: each model's own if None, else traced.
     """
 
     def __init__(
         self,
-        graphdef: nnx.GraphDef,
+        graphdefs: Sequence[nnx.GraphDef],
         source: Vocabulary,
         target: Vocabulary,
         evaluation,
@@ -66,54 +72,133 @@ class Translator:
         self.extra = evaluation.max_length_extra
         self.temperature: np.float32 | None = None
 
-        @partial(jax.jit, static_argnames="positions")
-        def search(params, source_BS, limit_B, temperature, positions):
-            model = nnx.merge(graphdef, params)
-            return greedy(model, source_BS, limit_B, temperature, positions=positions)
+        def predictor(params) -> Predictor:
+            return Predictor([nnx.merge(*pair) for pair in zip(graphdefs, params, strict=True)])
 
-        self._search = search
+        @partial(jax.jit, static_argnames="positions")
+        def _greedy(params, source_BS, limit_B, temperature, positions):
+            return greedy(predictor(params), source_BS, limit_B, temperature, positions=positions)
+
+        @partial(jax.jit, static_argnames=("positions", "beam", "best", "ngram"))
+        def _beam(params, source_BS, limit_B, ranking, temperature, **static):
+            return beam_search(
+                predictor(params), source_BS, limit_B, ranking, temperature, **static
+            )
+
+        @partial(jax.jit, static_argnames="positions")
+        def _sample(params, source_BS, limit_B, sampling, key, index_B, temperature, positions):
+            key_B = jax.vmap(jax.random.fold_in, (None, 0))(key, index_B)
+            return sample(
+                predictor(params),
+                source_BS,
+                limit_B,
+                sampling,
+                key_B,
+                temperature,
+                positions=positions,
+            )
+
+        self._greedy, self._beam, self._sample = _greedy, _beam, _sample
 
     def limit(self, words: int) -> int:
         """Tokens that a hypothesis for a source of so many words may have; none for no words."""
         return int(self.factor * words) + self.extra if words else 0
 
-    def __call__(self, params, sources: Sequence[Sequence[int] | np.ndarray]) -> list[Translation]:
-        """Translates ids (each source ends in EOS), longest with longest; gives the order asked."""
-        order = sorted(range(len(sources)), key=lambda i: len(sources[i]))
-        rows = min(self.batch_size, 1 << max(len(sources) - 1, 0).bit_length())
+    def __call__(
+        self, params: Sequence[Any], sources: Sequence[Sequence[int] | np.ndarray]
+    ) -> list[Translation]:
+        """The greedy translation of each source, in the order asked."""
+        return [one for (one,) in self.search(params, sources)]
+
+    def search(
+        self,
+        params: Sequence[Any],
+        sources: Sequence[Sequence[int] | np.ndarray],
+        strategy: BeamSearch | Sample | None = None,
+        first: int = 0,
+    ) -> list[list[Translation]]:
+        """Translations of each source (ids that end in EOS), in the order asked.
+
+        Best first of a beam search, of which at least one is always there; as they were drawn of
+        sampling; one of greedy search (None). `first` is the place of the first source in the
+        whole input, by which sampling draws.
+        """
+        draws = strategy.draws if isinstance(strategy, Sample) else 1
+        sources = [source for source in sources for _ in range(draws)]
+        # Longest with longest; of an empty source nothing is asked.
+        some = [i for i, source in enumerate(sources) if self.limit(len(source) - 1)]
+        order = sorted(some, key=lambda i: len(sources[i]))
+        rows = min(self.batch_size, 1 << max(len(order) - 1, 0).bit_length())
         chunks = [order[start : start + rows] for start in range(0, len(order), rows)]
-        results: dict[int, Translation] = {}
+        nothing = Translation("", 0.0, 0.0, [], [SPECIALS[EOS]], np.zeros((0, 1)))
+        results = {i: [nothing] for i in set(range(len(sources))) - set(some)}
         searches = (
-            (chunk, self._begin(params, [sources[i] for i in chunk], rows)) for chunk in chunks
+            (chunk, self._begin(params, sources, chunk, rows, strategy, first * draws))
+            for chunk in chunks
         )
         # A search is under way while the texts of the one before are made.
         for chunk, found in _one_ahead(searches):
             of_chunk = self._translations([sources[i] for i in chunk], found)
             results |= zip(chunk, of_chunk, strict=True)
-        return [results[i] for i in range(len(sources))]
+        return [
+            [one for i in range(start, start + draws) for one in results[i]]
+            for start in range(0, len(sources), draws)
+        ]
 
-    def _begin(self, params, sources: Sequence[Sequence[int] | np.ndarray], rows: int):
+    def _begin(self, params, sources, chunk: Sequence[int], rows: int, strategy, first: int):
         """Starts the search for one batch, filled up to `rows`; nothing waits for its end."""
-        width = _round_up(max(map(len, sources)), WIDTH_STEP)
+        width = _round_up(max(len(sources[i]) for i in chunk), WIDTH_STEP)
         source_BS = np.full((rows, width), PAD, np.int32)
-        limit_B = np.zeros(rows, np.int32)
-        for row, ids in enumerate(sources):
-            source_BS[row, : len(ids)] = ids
-            limit_B[row] = self.limit(len(ids) - 1)
-        return self._search(params, source_BS, limit_B, self.temperature, self.limit(width))
+        limit_B, index_B = np.zeros((2, rows), np.int32)
+        for row, i in enumerate(chunk):
+            source_BS[row, : len(sources[i])] = sources[i]
+            limit_B[row] = self.limit(len(sources[i]) - 1)
+            index_B[row] = first + i
+        params, positions = tuple(params), self.limit(width)
+        if strategy is None:
+            return self._greedy(params, source_BS, limit_B, self.temperature, positions)
+        if isinstance(strategy, Sample):
+            return self._sample(
+                params,
+                source_BS,
+                limit_B,
+                strategy.sampling(),
+                jax.random.key(strategy.seed),
+                index_B,
+                self.temperature,
+                positions,
+            )
+        return self._beam(
+            params,
+            source_BS,
+            limit_B,
+            strategy.ranking(),
+            self.temperature,
+            positions=positions,
+            beam=strategy.size,
+            best=strategy.n_best,
+            ngram=strategy.block_ngrams,
+        )
 
-    def _translations(self, sources, found: Hypotheses) -> list[Translation]:
-        found = jax.device_get(found)
-        rows = zip(found.token_BT, found.score_B, found.alignment_BTNS.mean(axis=2), strict=True)
-        return [self._translation(ids, *row) for ids, row in zip(sources, rows, strict=False)]
+    def _translations(self, sources, found: Hypotheses) -> list[list[Translation]]:
+        rows = zip(*jax.device_get(found), strict=True)
+        return [
+            [
+                self._translation(source, *hypothesis)
+                for n, hypothesis in enumerate(zip(*row, strict=True))
+                if n == 0 or np.isfinite(hypothesis[1])
+            ]
+            for source, row in zip(sources, rows, strict=False)
+        ]
 
-    def _translation(self, source_ids, token_T, score, alignment_TS) -> Translation:
+    def _translation(self, source_ids, token_T, score, log_p, alignment_TS) -> Translation:
         ended = np.flatnonzero((token_T == EOS) | (token_T == PAD))
         # Up to the end token, itself included; a hypothesis cut by its limit has none.
         length = len(token_T) if not len(ended) else ended[0] + int(token_T[ended[0]] == EOS)
         return Translation(
             self.target.decode(token_T[:length]),
             float(score),
+            float(log_p),
             [self.target.token(int(i)) for i in token_T[:length]],
             [self.source.token(int(i)) for i in source_ids],
             alignment_TS[:length, : len(source_ids)],

@@ -22,6 +22,7 @@ from seq2seq_jax.training.loop import Result
 from seq2seq_jax.types import InputError
 
 SIDES = ("source", "target")
+PREDICTIONS = {"greedy": "", "beam": ".beam"}  # mode -> what its file's name has after the split
 
 
 class Assembly:
@@ -101,7 +102,8 @@ def finish(
     """
     best = restore_best(workdir / "checkpoints", like)
     params = jax.device_put(best.tree, sharding)
-    metrics = evaluate(workdir, evaluator, params, best.step, "test", MODES)
+    modes = [mode for mode in MODES if mode != "beam" or config.evaluation.beam > 1]
+    metrics = evaluate(workdir, evaluator, params, best.step, "test", modes)
     _show(workdir, evaluator.translator, params, config.evaluation.show)
     line = {"step": best.step} | {f"test/{name}": value for name, value in metrics.items()}
     with (workdir / "metrics.jsonl").open("a", encoding="utf-8") as file:
@@ -119,20 +121,21 @@ def finish(
 def evaluate(
     workdir: Path, evaluator: Evaluator, params, step: int, split: str, modes: Sequence[str]
 ) -> dict[str, float]:
-    """Scores a split and writes predictions/SPLIT.json, and SPLIT.jsonl with the translations."""
+    """Scores a split and writes predictions/SPLIT.json, and the translations: greedy ones into
+    SPLIT.jsonl, those of beam search into SPLIT.beam.jsonl."""
     metrics, translations = evaluator(params, split, modes)
     folder = workdir / "predictions"
     folder.mkdir(exist_ok=True)
     facts = {"step": step, "modes": list(modes), "metrics": metrics} | signatures()
     write_json(folder / f"{split}.json", facts)
-    if translations:
-        pairs = getattr(evaluator.data.pairs, split)
-        reference = evaluator.data.target.normalize_text
+    pairs = getattr(evaluator.data.pairs, split)
+    reference = evaluator.data.target.normalize_text
+    for mode, found in translations.items():
         lines = (
-            as_line(i, pair.source, reference(pair.target), found, pair.alignment)
-            for i, (pair, found) in enumerate(zip(pairs, translations, strict=True))
+            as_line(i, pair.source, reference(pair.target), one, pair.alignment)
+            for i, (pair, one) in enumerate(zip(pairs, found, strict=True))
         )
-        write_lines(folder / f"{split}.jsonl", lines)
+        write_lines(folder / f"{split}{PREDICTIONS[mode]}.jsonl", lines)
     return metrics
 
 
@@ -176,7 +179,7 @@ def _load_data(config: ConfigDict, folders: Sequence[Path]) -> Data:
 def _show(workdir: Path, translator: Translator, params, texts: Sequence[str]) -> None:
     """Writes predictions/show.jsonl: the sentences whose alignments the report draws."""
     if texts:
-        found = translator(params, [translator.source.encode(text) for text in texts])
+        found = translator([params], [translator.source.encode(text) for text in texts])
         pairs = enumerate(zip(texts, found, strict=True))
         lines = (as_line(i, text, None, translation, None) for i, (text, translation) in pairs)
         write_lines(workdir / "predictions" / "show.jsonl", lines)

@@ -3,11 +3,12 @@
 Modes: `forced` feeds the reference and gives loss, perplexity, token accuracy and how the model
 attends: diagnostics of the alignment, and its agreement with gold links where these are known;
 `free` feeds the model's own likeliest tokens and scores the reference, position by position, which
-shows the exposure gap; `greedy` translates and compares texts. Only `forced` feeds gold.
+shows the exposure gap; `greedy` and `beam` translate and compare texts; the metrics of `beam` end
+in `_beam`. Only `forced` feeds gold.
 """
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import NamedTuple
 
@@ -16,8 +17,10 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
+from seq2seq_jax.config_checks import CHOICES
 from seq2seq_jax.data import Data, Encoded
 from seq2seq_jax.data.batching import Batches, choose_buckets, lengths
+from seq2seq_jax.decoding.strategies import BeamSearch
 from seq2seq_jax.decoding.translate import Translation, Translator
 from seq2seq_jax.evaluation.alignment import GoldSums, gold_metrics, gold_sums
 from seq2seq_jax.evaluation.diagnostics import alignment_sums, diagnostics
@@ -26,14 +29,15 @@ from seq2seq_jax.training.losses import cross_entropy
 from seq2seq_jax.training.teacher_forcing import unroll, unroll_forced
 from seq2seq_jax.types import PAD, Batch, InputError, Pair
 
-MODES = ("forced", "free", "greedy")
+MODES = CHOICES["evaluation.modes"]
+SUFFIXES = {"greedy": "", "beam": "_beam"}  # of the metrics of translations
 
 
 class Evaluation(NamedTuple):
-    """Metrics by name, without the split; the translations where the mode was `greedy`."""
+    """Metrics by name, without the split, and the translations of each mode that makes some."""
 
     metrics: dict[str, float]
-    translations: list[Translation]
+    translations: dict[str, list[Translation]]
 
 
 class Evaluator:
@@ -49,7 +53,8 @@ class Evaluator:
         self.batch_size = config.evaluation.batch_size
         self.aligns = aligns = config.model.attention.score != "none"
         self.temperature: np.float32 | None = None
-        self.translator = Translator(graphdef, data.source, data.target, config.evaluation)
+        self.evaluation = config.evaluation
+        self.translator = Translator([graphdef], data.source, data.target, config.evaluation)
 
         @partial(jax.jit, static_argnames="forced")
         def score(params, batch: Batch, temperature, forced: bool):
@@ -90,23 +95,16 @@ class Evaluator:
         """Scores the first `limit` examples of `split` (0: all). Raises InputError."""
         if unknown := [mode for mode in modes if mode not in MODES]:
             raise InputError(f"unknown evaluation mode {unknown[0]}; there are {', '.join(MODES)}")
-        encoded, pairs = self.data.encoded[split], getattr(self.data.pairs, split)
-        if not len(encoded):
-            raise InputError(f"the {split} split is empty; set data.{split} or data.{split}_size")
-        if limit:
-            encoded, pairs = Encoded(encoded.source[:limit], encoded.target[:limit]), pairs[:limit]
+        encoded, pairs = _first(self.data, split, limit)
         metrics: dict[str, float] = {}
-        translations: list[Translation] = []
         if "forced" in modes:
             metrics |= self._sums(params, encoded, pairs, forced=True)
         if "free" in modes:
             free = self._sums(params, encoded, pairs, forced=False)
             metrics |= {f"{name}_free": free[name] for name in ("loss", "perplexity")}
-        if "greedy" in modes:
-            translations = self.translator(params, encoded.source)
-            references = [self.data.target.normalize_text(pair.target) for pair in pairs]
-            metrics |= corpus_scores([found.text for found in translations], references)
-        return Evaluation(metrics, translations)
+        searches = searches_of(self.evaluation, modes)
+        found = score_searches(self.translator, [params], self.data, split, searches, limit)
+        return Evaluation(metrics | found.metrics, found.translations)
 
     def _sums(self, params, encoded: Encoded, pairs, *, forced: bool) -> dict[str, float]:
         shapes = self._shapes(lengths(encoded.source, encoded.target))
@@ -136,6 +134,43 @@ class Evaluator:
         if not outside_N.any():
             return self.shapes
         return (*self.shapes, *choose_buckets(lengths_N2[outside_N], 1))
+
+
+def searches_of(evaluation, modes: Sequence[str]) -> dict[str, BeamSearch | None]:
+    """mode -> how it searches, of the modes that do."""
+    searches = {"greedy": None, "beam": BeamSearch.of(evaluation)}
+    return {mode: strategy for mode, strategy in searches.items() if mode in modes}
+
+
+def score_searches(
+    translator: Translator,
+    params: Sequence,
+    data: Data,
+    split: str,
+    searches: Mapping[str, BeamSearch | None],
+    limit: int = 0,
+) -> Evaluation:
+    """Translations of the first `limit` examples of a split (0: all), and what they score."""
+    encoded, pairs = _first(data, split, limit)
+    metrics: dict[str, float] = {}
+    translations: dict[str, list[Translation]] = {}
+    for mode, strategy in searches.items():
+        found = translator.search(params, encoded.source, strategy)
+        translations[mode] = [best for best, *_ in found]
+        references = [data.target.normalize_text(pair.target) for pair in pairs]
+        scores = corpus_scores([best.text for best in translations[mode]], references)
+        metrics |= {name + SUFFIXES[mode]: value for name, value in scores.items()}
+    return Evaluation(metrics, translations)
+
+
+def _first(data: Data, split: str, limit: int) -> tuple[Encoded, list[Pair]]:
+    """The first `limit` examples of a split (0: all). Raises InputError where there is none."""
+    encoded, pairs = data.encoded[split], getattr(data.pairs, split)
+    if not len(encoded):
+        raise InputError(f"the {split} split is empty; set data.{split} or data.{split}_size")
+    if not limit:
+        return encoded, pairs
+    return Encoded(encoded.source[:limit], encoded.target[:limit]), pairs[:limit]
 
 
 def _compare(

@@ -1,8 +1,10 @@
 """A run: its folder, and what can be done with it. The commands are thin shells over this."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
+from typing import Any
 
 import jax
 from flax import nnx
@@ -10,6 +12,7 @@ from ml_collections import ConfigDict
 
 from seq2seq_jax import config as configs
 from seq2seq_jax.data import load_data
+from seq2seq_jax.decoding.strategies import BeamSearch, Sample
 from seq2seq_jax.decoding.translate import Translation, Translator
 from seq2seq_jax.evaluation.assembly import (
     Assembly,
@@ -21,31 +24,85 @@ from seq2seq_jax.evaluation.assembly import (
     shapes_of,
     validation,
 )
-from seq2seq_jax.evaluation.evaluator import MODES, Evaluator
+from seq2seq_jax.evaluation.evaluator import Evaluator, score_searches, searches_of
 from seq2seq_jax.models.seq2seq import count_parameters, initializer
 from seq2seq_jax.training import groups, loop
-from seq2seq_jax.training.checkpoints import restore_best
+from seq2seq_jax.training.checkpoints import restore_average, restore_best
 from seq2seq_jax.training.mesh import data_mesh, replicated
+from seq2seq_jax.types import InputError
 
 
-class Run:
+class Translates:
+    """What one run and an ensemble share: texts in, translations out.
+
+    `source` and `target` are the vocabularies.
+    """
+
+    def __init__(self, translator: Translator, params: list):
+        self.source, self.target = translator.source, translator.target
+        self._translator, self._parts = translator, params
+
+    def translate(
+        self, texts: Sequence[str], strategy: BeamSearch | Sample | None = None, first: int = 0
+    ) -> list[Translation]:
+        """The best translation of each text, in order; an empty text gives an empty one.
+
+        Greedy where no `strategy` is given. `first`: the place of the first text in the whole
+        input, by which sampling draws.
+        """
+        return [best for best, *_ in self.translations(texts, strategy, first)]
+
+    def translations(
+        self, texts: Sequence[str], strategy: BeamSearch | Sample | None = None, first: int = 0
+    ) -> list[list[Translation]]:
+        """All translations that `strategy` hands out: the n best, or as many as were drawn."""
+        return self.search([self.source.encode(text) for text in texts], strategy, first)
+
+    def search(
+        self,
+        sources: Sequence[Sequence[int]],
+        strategy: BeamSearch | Sample | None = None,
+        first: int = 0,
+    ) -> list[list[Translation]]:
+        """As `translations`, of ids that end in EOS."""
+        return self._translator.search(self._parts, sources, strategy, first)
+
+
+class Run(Translates):
     """A trained model and its folder.
 
     `config`, `parameters` (how many), `step` (of the parameters in use: the best), and `metrics`,
     a data frame with a row for each line of metrics.jsonl.
     """
 
-    def __init__(self, workdir: str | Path):
-        """Reads a run folder. Raises InputError where it is none, or nothing was evaluated yet."""
+    def __init__(
+        self,
+        workdir: str | Path,
+        average: int = 1,
+        evaluation: Mapping[str, Any] = MappingProxyType({}),
+    ):
+        """Reads a run folder. Raises InputError where it is none, or nothing was evaluated yet.
+
+        `average`: above 1 the mean parameters of so many newest checkpoints instead of the best
+        ones. `evaluation`: other values for keys of the config's part of this name.
+        """
         self.workdir = Path(workdir)
         self.config = configs.read(self.workdir / "config.json")
-        self.source, self.target = load_vocabularies(self.workdir)
-        graphdef, draw = initializer(self.config.model, len(self.source), len(self.target))
+        self.config.evaluation.update(evaluation)
+        configs.validate(self.config)
+        source, target = load_vocabularies(self.workdir)
+        self._graphdef, draw = initializer(self.config.model, len(source), len(target))
         like = jax.eval_shape(draw, jax.random.key(0))
-        saved = restore_best(self.workdir / "checkpoints", like)
+        folder = self.workdir / "checkpoints"
+        if average == 1:
+            saved = restore_best(folder, like)
+        else:
+            part = "ema" if self.config.train.ema_decay else "params"
+            saved = restore_average(folder, like, average, part)
         self.step, self.parameters = saved.step, count_parameters(saved.tree)
-        self._graphdef, self._params = graphdef, jax.device_put(saved.tree)
-        self._translator = Translator(graphdef, self.source, self.target, self.config.evaluation)
+        self._params = jax.device_put(saved.tree)
+        translator = Translator([self._graphdef], source, target, self.config.evaluation)
+        super().__init__(translator, [self._params])
 
     @property
     def metrics(self):
@@ -60,21 +117,55 @@ class Run:
         """The trained model, an nnx.Module: `encoder`, `decoder`."""
         return nnx.merge(self._graphdef, self._params)
 
-    def translate(self, texts: Sequence[str]) -> list[Translation]:
-        """Greedy translations, in order; an empty text gives an empty translation."""
-        sources = [self.source.encode(text) for text in texts]
-        return self._translator(self._params, sources)
-
-    def evaluate(self, split: str = "test", modes: Sequence[str] = MODES) -> dict[str, float]:
+    def evaluate(
+        self, split: str = "test", modes: Sequence[str] = ("forced", "free", "greedy")
+    ) -> dict[str, float]:
         """Metrics of a split of the run's own data; writes predictions/SPLIT.{json,jsonl}."""
         data = load_data(self.config.data, (self.source, self.target))
         evaluator = Evaluator(self.config, self._graphdef, data, shapes_of(self.config, data))
         return evaluate(self.workdir, evaluator, self._params, self.step, split, modes)
 
 
-def load_run(workdir: str | Path) -> Run:
-    """The run in `workdir`, with the parameters of its best step."""
-    return Run(workdir)
+def load_run(
+    workdir: str | Path, average: int = 1, evaluation: Mapping[str, Any] = MappingProxyType({})
+) -> Run:
+    """The run in `workdir`, with the parameters of its best step; see `Run`."""
+    return Run(workdir, average, evaluation)
+
+
+class Ensemble(Translates):
+    """Runs whose predictions are averaged at each step (Sutskever et al. 2014, section 3.4).
+
+    Their models may differ in everything but the vocabularies; how to search is what the first
+    one's config says.
+    """
+
+    def __init__(self, runs: Sequence[Run]):
+        """Raises InputError for runs with other vocabularies than the first."""
+        first, *others = runs
+        for run in others:
+            for side in ("source", "target"):
+                if getattr(run, side) != getattr(first, side):
+                    raise InputError(
+                        f"{run.workdir} has another {side} vocabulary than {first.workdir}: only "
+                        "runs on the same data and text options can be averaged"
+                    )
+        self.config = first.config
+        graphdefs, params = zip(*((run._graphdef, run._params) for run in runs), strict=True)
+        evaluation = self.config.evaluation
+        translator = Translator(graphdefs, first.source, first.target, evaluation)
+        super().__init__(translator, list(params))
+
+    def evaluate(self, split: str = "test", modes: Sequence[str] = ("greedy",)) -> dict[str, float]:
+        """Metrics of translations of a split of the first run's data; nothing is written."""
+        data = load_data(self.config.data, (self.source, self.target))
+        searches = searches_of(self.config.evaluation, modes)
+        return score_searches(self._translator, self._parts, data, split, searches).metrics
+
+
+def load_ensemble(workdirs: Sequence[str | Path], *arguments, **options) -> Ensemble:
+    """The runs in these folders as one model; the other arguments are those of `load_run`."""
+    return Ensemble([load_run(workdir, *arguments, **options) for workdir in workdirs])
 
 
 def train(config: ConfigDict, workdir: str | Path) -> Run:

@@ -120,21 +120,46 @@ def restore_best(folder: Path, like: Any) -> Saved:
     `like` holds anything with shape and dtype. Raises InputError where there are none, or they
     are damaged, or belong to another model.
     """
-    best = Path(folder).absolute() / "best"
-    if not best.is_dir():
-        raise InputError(f"{best} does not exist: nothing has been evaluated there yet")
+    (saved,) = _read_newest(Path(folder).absolute() / "best", 1, like, "")
+    return saved
+
+
+def restore_average(folder: Path, like: Any, count: int, part: str = "params") -> Saved:
+    """The mean of the parameters of the `count` newest checkpoints in `folder`, whose last step is
+    the step; `part` of the training's state is "params" or "ema".
+
+    Raises InputError where there are not so many, and as `restore_best`.
+    """
+    newest = _read_newest(Path(folder).absolute() / "last", count, like, f"{part}/")
+    if len(newest) < count:
+        raise InputError(
+            f"{folder} has {len(newest)} checkpoints to go on from, not {count}: an average of "
+            f"{count} needs a training with train.keep_checkpoints={count} or more"
+        )
+    trees = [saved.tree for saved in newest]
+    mean = jax.tree.map(lambda *leaves: np.mean(leaves, axis=0, dtype=leaves[0].dtype), *trees)
+    return Saved(newest[-1].step, mean, {})
+
+
+def _read_newest(folder: Path, count: int, like: Any, prefix: str) -> list[Saved]:
+    """The last `count` checkpoints of a folder, oldest first: of each what begins with `prefix`."""
+    if not folder.is_dir():
+        raise InputError(f"{folder} does not exist: nothing has been evaluated there yet")
     # Neither creates nor cleans up: the run may be training at this moment.
     options = ocp.CheckpointManagerOptions(create=False, enable_async_checkpointing=False)
-    with ocp.CheckpointManager(best, options=options) as manager:
-        steps = sorted(manager.all_steps())
+    found = []
+    with ocp.CheckpointManager(folder, options=options) as manager:
+        steps = sorted(manager.all_steps())[-count:]
         if not steps:
-            raise InputError(f"{best} is empty: nothing has been evaluated there yet")
-        try:
-            return _load(manager, steps[-1], like)
-        except Exception as error:
-            raise InputError(
-                f"the checkpoint {best / str(steps[-1])} cannot be read: {_reason(error)}"
-            ) from error
+            raise InputError(f"{folder} is empty: nothing has been evaluated there yet")
+        for step in steps:
+            try:
+                found.append(_load(manager, step, like, prefix))
+            except Exception as error:
+                raise InputError(
+                    f"the checkpoint {folder / str(step)} cannot be read: {_reason(error)}"
+                ) from error
+    return found
 
 
 @contextlib.contextmanager
@@ -171,12 +196,14 @@ def _save(manager: ocp.CheckpointManager, step: int, tree: Any, host: dict[str, 
         manager.save(step, args=items, force=True)
 
 
-def _load(manager: ocp.CheckpointManager, step: int, like: Any) -> Saved:
+def _load(manager: ocp.CheckpointManager, step: int, like: Any, prefix: str = "") -> Saved:
+    """A whole checkpoint, or the part of it whose names begin with `prefix`."""
     found = _read(manager, step, state=ocp.args.StandardRestore(), host=ocp.args.JsonRestore())
     flat, host = dict(found["state"]), dict(found["host"])
     checksum = host.pop("checksum", None)
     if checksum != _checksum(flat, host):
         raise DamagedError("its content changed after it was written (checksum)")
+    flat = {k.removeprefix(prefix): leaf for k, leaf in flat.items() if k.startswith(prefix)}
     expected = {name: (leaf.shape, leaf.dtype) for name, leaf in _flat(like).items()}
     stored = {name: (leaf.shape, leaf.dtype) for name, leaf in flat.items()}
     for name in sorted(expected.keys() | stored.keys()):

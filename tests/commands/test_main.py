@@ -3,10 +3,12 @@ import os
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 
 from seq2seq_jax import __main__ as program
 from seq2seq_jax.commands import report, train, translate
+from seq2seq_jax.decoding.translate import Translation
 from seq2seq_jax.types import InputError
 
 
@@ -50,7 +52,10 @@ def test_every_verb_explains_itself(capsys, verb):
         (["sweep", "--workdir=x"], "--config=... is missing"),
         (["sweep", "--workdir=x", "--config=y", "--workers=0"], "--workers=0"),
         (["sweep", "--workdir=x", "--config=y", "--slurm=60"], "expected NAME=VALUE"),
-        (["evaluate", "--workdir=x", "--mode=gredy"], "<forced|free|greedy>"),
+        (["evaluate", "--workdir=x", "--mode=gredy"], "<forced|free|greedy|beam>"),
+        (["evaluate", "--workdir=x", "--workdir=y", "--mode=free"], "greedy and beam only"),
+        (["translate", "--workdir=x", "--top_p=0.9", "a"], "--top_p needs --sample"),
+        (["translate", "--workdir=x", "--dictionary=a", "a"], "needs --replace_unknown"),
         (["translate", "--workdir=x", "--attention=a.png", "a", "b"], "one sentence"),
         (["translate", "--workdir=x", "--attention=a.png"], "one sentence"),
         (["report", "--workdir=x", "--format=pdf"], "not one of md, csv, latex, html"),
@@ -131,28 +136,24 @@ def test_reader_that_ends_early_is_no_error(tmp_path):
     child.stderr.close()
 
 
-class Hypothesis:
-    def __init__(self, text):
-        self.text = text
+def found(weights, tokens, source_tokens):
+    return Translation("", 0.0, 0.0, tokens, source_tokens, np.array(weights, float))
 
 
-class StandIn:
-    """A run whose translation is the text in capitals."""
-
-    def __init__(self):
-        self.calls = []
-
-    def translate(self, texts):
-        self.calls.append(list(texts))
-        return [Hypothesis(text.upper()) for text in texts]
-
-
-def test_a_line_out_for_a_line_in():
-    run = StandIn()
-    assert translate.translate_lines(run, ["a b", "", "  ", "c"]) == ["A B", "", "", "C"]
-    assert run.calls == [["a b", "c"]]
-    assert translate.translate_lines(run, ["", ""]) == ["", ""]
-    assert len(run.calls) == 1
+@pytest.mark.parametrize(
+    ("translation", "links"),
+    [
+        # The end tokens' row and column count for nothing, even where they are the largest.
+        (found([[1, 7, 2], [3, 1, 6], [0, 0, 1]], ["b", "a", "</s>"], ["x", "y", "</s>"]),
+         "1-0 0-1"),
+        (found([[0.1, 0.9]], ["cut"], ["x", "</s>"]), "0-0"),
+        (found(np.zeros((2, 2)), ["a", "</s>"], ["x", "</s>"]), ""),
+        (found(np.zeros((0, 1)), [], ["</s>"]), ""),
+    ],
+    ids=["two words", "cut off", "no attention", "empty"],
+)  # fmt: skip
+def test_links_in_pharaoh_format(translation, links):
+    assert translate.pharaoh(translation) == links
 
 
 def test_lines_of_standard_input():

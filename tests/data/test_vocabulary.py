@@ -50,12 +50,12 @@ def test_unknown_tokens_are_named_and_shown(kind):
     vocabulary = of_kind(kind)
     text = "je zzß"
     ids = vocabulary.encode(text)
-    unknown = vocabulary.unknown(text)
+    unknown = vocabulary.unknown(vocabulary.tokenize(text))
     assert UNK in ids
     assert "<unk>" in vocabulary.decode(ids)
     assert "".join(unknown) == "zzß"
     assert len(unknown) == ids.count(UNK)
-    assert vocabulary.unknown("je suis") == []
+    assert vocabulary.unknown(vocabulary.tokenize("je suis")) == []
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -155,7 +155,7 @@ def test_sentencepiece_is_silent(capfd):
 def test_long_texts_are_not_skipped():
     long = " ".join(["qxyzq"] * 2000)
     vocabulary = build([*TEXTS, long], side(tokens="bpe", max_vocabulary=60))
-    assert vocabulary.unknown("qxyzq") == []
+    assert vocabulary.unknown(vocabulary.tokenize("qxyzq")) == []
 
 
 @pytest.mark.parametrize(("option", "value"), [("tokens", "words"), ("unicode", "nfd")])

@@ -1,0 +1,31 @@
+import numpy as np
+import pytest
+
+from seq2seq_jax.data.vocabulary import Vocabulary
+from seq2seq_jax.decoding.translate import Translation
+from seq2seq_jax.decoding.unknown import read_dictionary, replace_unknown
+from seq2seq_jax.types import SPECIALS, InputError
+
+TARGET = Vocabulary("space", False, "none", (*SPECIALS, "i", "see"))
+
+
+def test_the_word_with_the_largest_weight_takes_the_place():
+    """The end token of the source is no word, even where it has the largest weight."""
+    tokens = ["i", "<unk>", "see", "<unk>", "</s>"]
+    alignment_TS = np.zeros((5, 4))
+    alignment_TS[1], alignment_TS[3] = (0.1, 0.2, 0.3, 0.4), (0.5, 0.2, 0.2, 0.1)
+    found = Translation("i <unk> see <unk>", -1.0, -1.0, tokens, [], alignment_TS)
+    replaced = replace_unknown(found, ["Zoé", "voit", "Paris"], TARGET, {})
+    assert replaced.text == "i Paris see Zoé"
+    assert replaced.tokens == ["i", "Paris", "see", "Zoé", "</s>"]
+    translated = replace_unknown(found, ["Zoé", "voit", "Paris"], TARGET, {"Zoé": "Zoe"})
+    assert translated.text == "i Paris see Zoe"
+
+
+def test_a_dictionary_of_two_columns(tmp_path):
+    path = tmp_path / "dictionary.tsv"
+    path.write_text("chien\tdog\nchat\tcat\n", encoding="utf-8")
+    assert read_dictionary(path) == {"chien": "dog", "chat": "cat"}
+    path.write_text("chien\tdog\nchat cat\n", encoding="utf-8")
+    with pytest.raises(InputError, match=r"dictionary.tsv:2: expected WORD TAB TRANSLATION"):
+        read_dictionary(path)
