@@ -22,7 +22,7 @@ import sys
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from absl import flags
 
@@ -126,8 +126,8 @@ class Translate:
         self.model = search.load(values)
         evaluation, count = self.model.config.evaluation, max(values.n_best, 1)
         if values.sample:
-            temperature, top_k, top_p, seed = (values[name].value for name in SAMPLING)
-            self.strategy = Sample(count, temperature, top_k, top_p, seed)
+            sampling: dict[str, Any] = {name: values[name].value for name in SAMPLING}
+            self.strategy = Sample(count, **sampling)
         elif evaluation.beam > 1 or count > 1:
             self.strategy = BeamSearch.of(evaluation, count)
         else:
