@@ -67,6 +67,45 @@ class Model(nn.Module):
             ended = ended | (token == EOS) | (limit <= len(tokens))
         return torch.stack(tokens, 1)
 
+    @torch.inference_mode()
+    def beam(self, source, lengths, limit, size):
+        """The likeliest of `size` hypotheses of each row, as `greedy`. Those that have ended stay
+        in the beam, where a further PAD costs nothing."""
+        memory, state = self.start(source, lengths)
+        memory, state = (
+            over_tensors(lambda x: x.repeat_interleave(size, 0), part) for part in (memory, state)
+        )
+        rows = len(source)
+        token, score = torch.full((rows * size,), BOS), torch.full((rows, size), -torch.inf)
+        score[:, 0] = 0
+        ended = torch.zeros(rows, size, dtype=torch.bool)
+        first = torch.arange(rows).unsqueeze(1) * size
+        tokens = torch.empty(rows, size, 0, dtype=torch.long)
+        only_pad = torch.full((self.output.out_features,), -torch.inf)
+        only_pad[PAD] = 0
+        while not ended.all():
+            state, readout = self.step(memory, state, self.target_embedding(token))
+            gain = self.output(readout).float().log_softmax(-1).view(rows, size, -1)
+            gain = torch.where(ended.unsqueeze(-1), only_pad, gain)
+            score, index = (score.unsqueeze(-1) + gain).flatten(1).topk(size)
+            parent, word = index // gain.shape[-1], index % gain.shape[-1]
+            chosen = (first + parent).flatten()
+            state = over_tensors(lambda x, chosen=chosen: x[chosen], state)
+            before = tokens.gather(1, parent.unsqueeze(-1).expand(-1, -1, tokens.shape[2]))
+            tokens, token = torch.cat([before, word.unsqueeze(-1)], -1), word.flatten()
+            ended = ended.gather(1, parent) | (word == EOS)
+            ended |= (limit <= tokens.shape[2]).unsqueeze(1)
+        return tokens[torch.arange(rows), score.argmax(-1)]
+
+
+def over_tensors(function, tree):
+    """The same lists and tuples with other tensors; numbers stay."""
+    if isinstance(tree, torch.Tensor):
+        return function(tree)
+    if isinstance(tree, list | tuple):
+        return type(tree)(over_tensors(function, part) for part in tree)
+    return tree
+
 
 class Attention(nn.Module):
     """The scores dot, general and concat."""

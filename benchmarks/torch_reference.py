@@ -1,4 +1,4 @@
-"""The benchmark's workloads in PyTorch: training and greedy translation on demand.
+"""The benchmark's workloads in PyTorch: training and translation on demand.
 
 `./launch.sh benchmark --vs=torch` runs this program beside its own and lets the two take turns. The
 models are in `torch_models.py`. PyTorch and NumPy are all that is needed.
@@ -11,10 +11,12 @@ line; each gets a line of JSON on standard output, and so does the start:
 
     train N    N updates, on the next N batches
     greedy N   translations of the first N sources
+    beam N     the same by beam search
     quit
 """
 
 import contextlib
+import functools
 import json
 import os
 import random
@@ -92,6 +94,13 @@ class Program:
         return {"seconds": seconds, "targets": targets, "losses": losses}
 
     def greedy(self, count):
+        return self.translate(count, self.model.greedy)
+
+    def beam(self, count):
+        size = self.config["evaluation"]["beam"]
+        return self.translate(count, functools.partial(self.model.beam, size=size))
+
+    def translate(self, count, search):
         """In batches of like lengths. None ends before its limit, here as in the benchmark itself;
         PAD and BOS are never chosen."""
         settings, bias, tokens = self.config["evaluation"], self.model.output.bias, 0
@@ -106,7 +115,7 @@ class Program:
             limit = [int(factor * (length - 1)) for length in lengths.tolist()]
             limit = torch.tensor(limit) + settings["max_length_extra"]
             with self.precision():
-                found = self.model.greedy(source, lengths, limit)
+                found = search(source, lengths, limit)
             tokens += sum(len(row) - row.count(PAD) for row in found.tolist())
         seconds = time.perf_counter() - start
         with torch.no_grad():
@@ -148,7 +157,8 @@ def main(folder):
             return
         # The share of a core that this program took while others were at work.
         share = (time.process_time() - busy) / (time.perf_counter() - start)
-        answer = {"train": program.train, "greedy": program.greedy}[command](int(*count))
+        commands = {"train": program.train, "greedy": program.greedy, "beam": program.beam}
+        answer = commands[command](int(*count))
         answer["idle_share"] = share
 
 

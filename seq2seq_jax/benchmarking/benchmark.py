@@ -13,7 +13,7 @@ from seq2seq_jax.benchmarking.machine import Quiet, look_around
 from seq2seq_jax.benchmarking.peers import Arm, Peers
 from seq2seq_jax.benchmarking.torch_input import write_input
 from seq2seq_jax.benchmarking.training import Training, time_training
-from seq2seq_jax.benchmarking.translation import Greedy, time_greedy
+from seq2seq_jax.benchmarking.translation import Searched, time_searches
 from seq2seq_jax.benchmarking.workloads import make_examples, variant
 from seq2seq_jax.data.batching import Batches, choose_buckets, lengths
 from seq2seq_jax.evaluation.environment import environment
@@ -60,7 +60,7 @@ def benchmark(
 
     with Peers(arms, write) as peers:
         training = time_training(config, model, batches, windows, updates, peers)
-        greedy = time_greedy(config, model, examples, windows, sentences, peers)
+        searches = time_searches(config, model, examples, windows, sentences, peers)
     return {
         "workload": name,
         "variant": variant(name, config),
@@ -72,8 +72,8 @@ def benchmark(
         "vocabularies": sizes,
         "quiet": {"before": _quiet(before), "after": _quiet(look_around(before=False))},
         "training": _training(training),
-        "greedy": _greedy(greedy),
-        "against": [compare(training, greedy, peer) for peer in peers.started],
+        "searches": {name: _searched(found) for name, found in searches.items()},
+        "against": [compare(training, searches, peer) for peer in peers.started],
         "environment": environment(),
         "config": configs.to_dict(config),
     }
@@ -96,13 +96,13 @@ def _training(found: Training) -> dict[str, Any]:
     }
 
 
-def _greedy(found: Greedy) -> dict[str, Any]:
+def _searched(found: Searched) -> dict[str, Any]:
     return {**found._asdict(), "sentences_per_second": spread(found.sentences_per_second)}
 
 
 def rows(result: Mapping[str, Any]) -> list[Row]:
     """The result as (what, how much)."""
-    training, greedy = result["training"], result["greedy"]
+    training = result["training"]
     changed = ", ".join(f"{key}={value}" for key, value in result["variant"].items())
     machine = result["environment"]
     return [
@@ -112,8 +112,11 @@ def rows(result: Mapping[str, Any]) -> list[Row]:
         ("machine before", result["quiet"]["before"]["text"]),
         ("machine after", result["quiet"]["after"]["text"]),
         ("target tokens a second", show_spread(training["tokens_per_second"])),
-        ("greedy sentences a second", show_spread(greedy["sentences_per_second"])),
-        ("tokens of a translation", f"{greedy['mean_tokens']:.1f}"),
+        *(
+            (f"{name} sentences a second", show_spread(found["sentences_per_second"]))
+            for name, found in result["searches"].items()
+        ),
+        ("tokens of a translation", f"{result['searches']['greedy']['mean_tokens']:.1f}"),
         ("first update finished after", f"{training['first_update_seconds']:.1f} s"),
         (
             "compilations",

@@ -1,37 +1,50 @@
 """This program beside another one: ratios of windows that were taken one after the other."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from seq2seq_jax.benchmarking.peers import Peer
 from seq2seq_jax.benchmarking.training import Training
-from seq2seq_jax.benchmarking.translation import Greedy
+from seq2seq_jax.benchmarking.translation import Searched
 
 IDLE = 0.05  # of a core; a program that waits and takes more disturbs the other one
 
 
-def compare(training: Training, greedy: Greedy, peer: Peer) -> dict[str, Any]:
+def compare(training: Training, searches: Mapping[str, Searched], peer: Peer) -> dict[str, Any]:
     """What the peer reached, and ours / theirs pair by pair."""
-    trained, translated = peer.windows["train"], peer.windows["greedy"]
+    trained = peer.windows["train"]
     tokens = [answer["targets"] / answer["seconds"] for answer in trained]
-    sentences = [answer["sentences"] / answer["seconds"] for answer in translated]
-    answers = trained + translated
+    answers = [answer for windows in peer.windows.values() for answer in windows]
+    searched = {}
+    for name, ours in searches.items():
+        translated = peer.windows[name]
+        rates = [answer["sentences"] / answer["seconds"] for answer in translated]
+        searched[name] = {
+            "sentences_per_second": spread(rates),
+            "ratio": spread(_ratios(ours.sentences_per_second, rates)),
+            "mean_tokens": translated[0]["tokens"] / translated[0]["sentences"],
+        }
     return {
         "name": peer.arm.name,
         **peer.description,
         "first_loss": peer.warm_up["train"]["losses"][0],
         "tokens_per_second": spread(tokens),
         "training_ratio": spread(_ratios(training.tokens_per_second, tokens)),
-        "sentences_per_second": spread(sentences),
-        "greedy_ratio": spread(_ratios(greedy.sentences_per_second, sentences)),
-        "mean_tokens": translated[0]["tokens"] / translated[0]["sentences"],
+        "searches": searched,
         "idle_share": {
             "ours": max(answer["ours_idle_share"] for answer in answers),
             "theirs": max(answer["idle_share"] for answer in answers),
         },
     }
+
+
+def _searched(searches: Mapping[str, Mapping[str, Any]]) -> Iterator[tuple[str, str]]:
+    for name, found in searches.items():
+        yield f"{name} sentences a second", show_spread(found["sentences_per_second"])
+        yield f"ours / theirs, {name}", show_spread(found["ratio"], "pairs", 2)
+        yield "tokens of a translation", f"{found['mean_tokens']:.1f}"
 
 
 def _ratios(ours: Sequence[float], theirs: Sequence[float]) -> list[float]:
@@ -61,9 +74,7 @@ def rows(result: Mapping[str, Any]) -> list[tuple[str, str]]:
             ("against", f"{peer['program']}, {peer['name']}, threads: {peer['threads']}"),
             ("target tokens a second", show_spread(peer["tokens_per_second"])),
             ("ours / theirs, training", show_spread(peer["training_ratio"], "pairs", 2)),
-            ("greedy sentences a second", show_spread(peer["sentences_per_second"])),
-            ("ours / theirs, greedy", show_spread(peer["greedy_ratio"], "pairs", 2)),
-            ("tokens of a translation", f"{peer['mean_tokens']:.1f}"),
+            *_searched(peer["searches"]),
             ("loss of the first update", f"{peer['first_loss']:.5f}; ours {loss:.5f}"),
             ("parameters", f"{peer['parameters']:,}"),
             ("product of 2048 x 2048", f"{peer['products_per_second'] / 1e9:,.1f} GFLOP/s"),

@@ -5,6 +5,7 @@ import os
 import subprocess
 import tempfile
 import time
+from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -47,7 +48,7 @@ class Peer:
         )
         self.description: dict[str, Any] = {}
         self.warm_up: dict[str, dict[str, Any]] = {}
-        self.windows: dict[str, list[dict[str, Any]]] = {"train": [], "greedy": []}
+        self.windows: defaultdict[str, list[dict[str, Any]]] = defaultdict(list)
 
     def describe(self) -> None:
         """Waits until the program is ready."""

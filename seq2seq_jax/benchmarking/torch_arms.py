@@ -26,7 +26,9 @@ INTEL = "int mkl_serv_intel_cpu_true(void) { return 1; }\n"
 VARIANTS = (
     "seed",
     "data.",
-    "evaluation.",
+    "evaluation.batch_size",
+    "evaluation.beam",
+    "evaluation.max_length",
     "teacher_forcing.ratio",
     "teacher_forcing.granularity",  # theirs is one coin a step for the batch, always
     "model.dtype",

@@ -1,4 +1,4 @@
-"""Times training and greedy translation of a fixed workload.
+"""Times training and translation of a fixed workload.
 
     ./launch.sh benchmark [--workload=luong] [--score=concat ...] [--json=FILE]
 
@@ -6,9 +6,10 @@ Prints target tokens and sentences a second (median, least and most of several w
 from the start of the process to the end of the first update, compilations, padding and memory; the
 temporary memory is that of the compiled training step, for each batch shape. Workloads: luong
 (sentences like Multi30k's, embeddings 256, LSTMs of 512, input feeding), small (SCAN, 128), g2p
-(words like CMUdict's, 128) and transformer (Multi30k's, 3 + 3 layers of 256). Everything else of a
-config is set by --config.KEY=VALUE. Another busy process ruins the timings: the table says whether
-the machine was quiet.
+(words like CMUdict's, 128) and transformer (Multi30k's, 3 + 3 layers of 256). Translation is
+greedy, with --beam=5 also by beam search. Everything else of a config is set by
+--config.KEY=VALUE. Another busy process ruins the timings: the table says whether the machine was
+quiet.
 
     ./launch.sh benchmark --vs=torch [--torch-python=PYTHON] [--torch-avx512]
 
@@ -37,6 +38,7 @@ SHORT = {
     "ratio": "teacher_forcing.ratio",
     "batch": "data.batch_size",
     "precision": "model.dtype",
+    "beam": "evaluation.beam",
 }
 
 

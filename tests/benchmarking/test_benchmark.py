@@ -36,7 +36,7 @@ def test_the_result_of_a_tiny_model(monkeypatch):
     config, quiet = workloads.make_config("g2p", TINY), machine.Quiet(0.0, 1.0)
     result = benchmark.benchmark("g2p", config, quiet, windows=2, updates=1, sentences=6)
 
-    training_, greedy = result["training"], result["greedy"]
+    training_, greedy = result["training"], result["searches"]["greedy"]
     assert result["variant"].items() >= {("data.batch_size", 8), ("model.encoder.cell", "elman")}
     assert training_["compilations"] == 1
     assert len(training_["tokens_per_second"]["windows"]) == 2

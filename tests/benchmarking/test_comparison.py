@@ -6,7 +6,7 @@ import pytest
 
 from seq2seq_jax.benchmarking import comparison, peers
 from seq2seq_jax.benchmarking.training import Training
-from seq2seq_jax.benchmarking.translation import Greedy
+from seq2seq_jax.benchmarking.translation import Searched
 from tests.benchmarking.fake_peer import arm
 
 
@@ -18,19 +18,19 @@ def test_spread():
 def test_ratios_are_those_of_pairs(monkeypatch):
     monkeypatch.setattr(peers, "SETTLE", 0.0)
     training = Training([50.0, 30.0, 80.0], *[None] * 13)._replace(first_loss=2.5)
-    greedy = Greedy([4.0, 4.0, 8.0], 10, 3.0)
+    searches = {"greedy": Searched([4.0, 4.0, 8.0], 10, 3.0)}
     with peers.Peers([arm("mine")], lambda folder: None) as one:
         one.start()
         one.warm_up("train", 1)
         for seconds in (2, 10, 1):  # 50, 10 and 100 tokens, 5, 1 and 10 sentences a second
             one.window("train", seconds)
             one.window("greedy", seconds)
-        found = comparison.compare(training, greedy, one.started[0])
+        found = comparison.compare(training, searches, one.started[0])
     assert found["tokens_per_second"]["windows"] == [50, 10, 100]
     assert found["training_ratio"]["windows"] == pytest.approx([1, 3, 0.8])
     assert found["training_ratio"]["median"] == pytest.approx(1)
-    assert found["greedy_ratio"]["windows"] == pytest.approx([0.8, 4, 0.8])
-    assert found["mean_tokens"] == 3
+    assert found["searches"]["greedy"]["ratio"]["windows"] == pytest.approx([0.8, 4, 0.8])
+    assert found["searches"]["greedy"]["mean_tokens"] == 3
     result = {"training": {"first_loss": 2.5}, "against": [json.loads(json.dumps(found))]}
     text = "\n".join(f"{what}: {value}" for what, value in comparison.rows(result))
     assert "against: Fake 1, mine, threads: 1" in text
@@ -41,11 +41,10 @@ def test_ratios_are_those_of_pairs(monkeypatch):
 @pytest.mark.parametrize(("share", "end"), [(0.9, "NOT IDLE"), (0.01, "of a core")])
 def test_a_side_that_does_not_wait_is_reported(share, end):
     spread = comparison.spread([1.0])
-    rates = ("tokens_per_second", "training_ratio", "sentences_per_second", "greedy_ratio")
     peer = {
-        **dict.fromkeys(rates, spread),
+        **dict.fromkeys(("tokens_per_second", "training_ratio"), spread), "searches": {},
         "program": "Fake 1", "name": "mine", "threads": 2, "parameters": 7,
-        "products_per_second": 1e9, "mean_tokens": 3.0, "first_loss": 2.0,
+        "products_per_second": 1e9, "first_loss": 2.0,
         "idle_share": {"ours": 0.0, "theirs": share},
     }  # fmt: skip
     rows = dict(comparison.rows({"training": {"first_loss": 2.0}, "against": [peer]}))

@@ -41,14 +41,14 @@ STEPS = {"teacher_forcing.ratio": 1 - 1e-7}
 SECOND_BIASES = 4 * (2 * 2 + 4)  # of the LSTMs: PyTorch has two where one does the same
 
 VARIANTS = {
-    "dot": ("g2p", {**RECURRENT, "model.attention.score": "dot"}),
+    "dot, beam": ("g2p", {**RECURRENT, "model.attention.score": "dot", "evaluation.beam": 3}),
     "general, feeding": ("g2p", {**RECURRENT, "model.decoder.input_feeding": True}),
     "concat, step by step": ("g2p", {**RECURRENT, **STEPS, "model.attention.score": "concat"}),
     "bahdanau, feeding": (
         "g2p",
         {**RECURRENT, "model.decoder.order": "bahdanau", "model.decoder.input_feeding": True},
     ),
-    "transformer": ("transformer", TRANSFORMER),
+    "transformer, beam": ("transformer", {**TRANSFORMER, "evaluation.beam": 2}),
     "transformer, step by step": ("transformer", {**TRANSFORMER, **STEPS}),
 }
 
@@ -83,6 +83,8 @@ def test_both_are_the_same_function_of_the_same_weights(python, name, monkeypatc
     )
     (theirs,) = result["against"]
     assert theirs["first_loss"] == pytest.approx(result["training"]["first_loss"], rel=2e-6)
-    assert theirs["mean_tokens"] == result["greedy"]["mean_tokens"]
+    assert set(theirs["searches"]) == set(result["searches"])
+    for name, found in result["searches"].items():
+        assert theirs["searches"][name]["mean_tokens"] == found["mean_tokens"]
     more = 0 if workload == "transformer" else SECOND_BIASES
     assert theirs["parameters"] == result["parameters"] + more
