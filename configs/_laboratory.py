@@ -1,7 +1,8 @@
-"""What the attention experiments share: two data sets, and one model whose parts they exchange.
+"""What the attention experiments share: three data sets, and one model whose parts they exchange.
 
 `french`: the generated French to English, with gold alignments. `g2p`: English words to phonemes,
 CMUdict in the PRONASYL-2007 split; its folder has to hold g014b2b.train, .words and .ref.
+`tatoeba`: short French sentences to English; its folder has to hold fra.txt.
 """
 
 from configs import default
@@ -35,6 +36,23 @@ def base(data: str):
         config.train.eval_every = 500
         config.evaluation.max_examples = 1000
         config.evaluation.show = ("STUDENT",)
+    elif data == "tatoeba":
+        config.data.name = "tfds:tatoeba/fr_en"
+        for side in (config.data.source, config.data.target):
+            side.tokens = "word"
+            side.lowercase = True
+            side.min_frequency = 2
+            side.max_length = 20
+        config.data.train_size = 60_000
+        config.data.valid_size = 1000
+        config.data.batch_size = 128
+        config.model.embedding = 128
+        config.model.dropout.input = 0.1
+        config.train.steps = 2800
+        config.train.learning_rate = 2e-3
+        config.train.warmup_steps = 400
+        config.train.eval_every = 700
+        config.evaluation.show = ("je suis étudiant .", "il fait froid aujourd'hui .")
     else:
-        raise ValueError(f"{data!r}: this experiment runs on french or g2p, as FILE.py:g2p")
+        raise ValueError(f"{data!r}: this experiment runs on french, g2p or tatoeba, as FILE.py:g2p")
     return config

@@ -158,5 +158,6 @@ def get_config() -> ml_collections.ConfigDict:
 
     config.sweep = ml_collections.ConfigDict()
     config.sweep.seeds = 1  # seeds a cell, unless --seeds says otherwise
+    config.sweep.cell = ""  # what a cell of sweep() is called; empty: by the values that it sets
     config.sweep.baseline = ""  # the cell that reports compare with; empty: the first
     return config.lock()  # a key that is not above cannot be assigned

@@ -4,6 +4,7 @@
 """
 
 import importlib.util
+import inspect
 import json
 import os
 import re
@@ -45,12 +46,16 @@ def load(path: str, overrides: Mapping[str, Any] = {}) -> ConfigDict:
 
 
 def points(path: str) -> list[dict[str, Any]]:
-    """The cells of a file's `sweep()`, each as dotted overrides; `[{}]` where there is none."""
-    name = path.partition(":")[0]
+    """The cells of a file's `sweep()`, each as dotted overrides; `[{}]` where there is none.
+
+    A `sweep` that takes an argument gets that of the path, as `get_config` does.
+    """
+    name, _, argument = path.partition(":")
     module = _module(find(name))
     if not hasattr(module, "sweep"):
         return [{}]
-    cells = [dict(cell) for cell in _call(module, "sweep")]
+    takes = argument and inspect.signature(module.sweep).parameters
+    cells = [dict(cell) for cell in _call(module, "sweep", *([argument] if takes else []))]
     if not cells:
         raise InputError(f"{name}: sweep() gives no cell; return [{{}}] for the config alone")
     for cell in cells:

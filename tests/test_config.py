@@ -307,6 +307,15 @@ def test_points(tmp_path):
         configs.points(write(tmp_path / "none", "pass", "\n\ndef sweep():\n    return []\n"))
 
 
+def test_points_depend_on_the_argument_where_sweep_takes_one(tmp_path):
+    path = write(tmp_path, "pass", "\n\ndef sweep(seed=5):\n    return [{'seed': int(seed)}]\n")
+    assert configs.points(path) == [{"seed": 5}]
+    assert configs.points(f"{path}:7") == [{"seed": 7}]
+    (tmp_path / "none").mkdir()
+    path = write(tmp_path / "none", "pass", "\n\ndef sweep():\n    return [{'seed': 1}]\n")
+    assert configs.points(f"{path}:7") == [{"seed": 1}]
+
+
 def test_json_keeps_everything(tmp_path):
     config = configs.load(
         DEFAULT, {"evaluation.show": ("je suis étudiant",), "data.columns": ("de", "en")}

@@ -199,6 +199,7 @@ def _settings(
             if key != "seed"
             and len({json.dumps(config[key]) if key in config else "" for config in known}) > 1
         ]
+    names = [name for name in names if not name.startswith("sweep.")]  # how it is laid out
     nothing = dict.fromkeys(names)
     full = {cell: nothing | first[cell] for cell in cells}
     for cell, values in overrides.items():

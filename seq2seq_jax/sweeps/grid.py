@@ -7,7 +7,8 @@
         )
 
 An axis is `{dotted key: values}`; a point is `{dotted key: value, ...}`; every function returns a
-list of points and takes axes or such lists.
+list of points and takes axes or such lists. A point that sets many keys gives itself a name with
+`sweep.cell`.
 """
 
 import itertools
@@ -21,6 +22,7 @@ from seq2seq_jax.types import InputError
 
 Point = dict[str, Any]
 Axis = Mapping[str, Sequence[Any]] | Sequence[Point]
+CELL = "sweep.cell"  # the key with which a point names itself
 LONGEST = 100  # characters of a cell's name; file systems allow 255 bytes
 
 
@@ -48,7 +50,8 @@ def cell_name(overrides: Point, points: Sequence[Point]) -> str:
     """A readable name of a cell, unique among `points` and safe for file systems.
 
     `score=general,ratio=0.5`: the last part of each dotted key, more parts where the last one
-    stands for two keys of the sweep. The cell without overrides is `base`.
+    stands for two keys of the sweep; or what the cell sets `sweep.cell` to. The cell without
+    overrides is `base`.
     """
     return cell_names([overrides, *points])[0]
 
@@ -111,7 +114,10 @@ def _short(keys: set[str]) -> dict[str, str]:
 
 
 def _name(point: Point, short: Mapping[str, str]) -> str:
-    return ",".join(f"{short[key]}={_text(value)}" for key, value in point.items()) or "base"
+    if CELL in point and point[CELL]:
+        return re.sub(r"[^\w.,=+-]+", "-", point[CELL])
+    values = [f"{short[key]}={_text(value)}" for key, value in point.items() if key != CELL]
+    return ",".join(values) or "base"
 
 
 def _text(value: Any) -> str:

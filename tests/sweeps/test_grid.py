@@ -66,6 +66,11 @@ def test_names_are_safe_and_unique():
     assert grid.cell_names([{"k": value} for value in reversed(values)]) == names[::-1]
 
 
+def test_a_cell_may_name_itself():
+    points = [{"sweep.cell": "best, no dropout", "a.b": 1}, {"sweep.cell": "", "a.b": 2}, {"a.b": 3}]
+    assert grid.cell_names(points) == ["best,-no-dropout", "b=2", "b=3"]
+
+
 def test_baseline():
     assert grid.baseline("", ["a", "b"]) == "a"
     assert grid.baseline("b", ["a", "b"]) == "b"

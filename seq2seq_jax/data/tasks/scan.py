@@ -54,9 +54,10 @@ def generate(data: ml_collections.ConfigDict) -> Splits:
     split = data.task.split
     if split not in SPLITS:
         raise InputError(f"data.task.split = {split!r}: expected one of {', '.join(SPLITS)}")
-    for key in ("train_size", "test_size"):
-        if data[key]:
-            raise InputError(f"data.{key} = {data[key]}: the splits of scan are fixed; set it to 0")
+    if data.test_size:
+        raise InputError(
+            f"data.test_size = {data.test_size}: the test sets of scan are fixed; set it to 0"
+        )
     draw = Draw(data.seed)
     train, test, copies = _published(split, draw)
     valid_size = data.valid_size or VALID_SIZE
@@ -68,7 +69,15 @@ def generate(data: ml_collections.ConfigDict) -> Splits:
     draw.shuffle(train)
     valid, train = train[:valid_size], train[valid_size:] + copies
     draw.shuffle(train)
-    return Splits(train, valid, test, (f"scan {split}: {valid_size} of train held out as valid",))
+    notes = [f"scan {split}: {valid_size} of train held out as valid"]
+    if data.train_size > len(train):
+        raise InputError(
+            f"data.train_size = {data.train_size}: scan {split} has {len(train)} pairs for training"
+        )
+    if data.train_size:
+        notes.append(f"scan {split}: a random sample of {data.train_size} of {len(train)} pairs")
+        train = train[: data.train_size]
+    return Splits(train, valid, test, tuple(notes))
 
 
 def _published(split: str, draw: Draw) -> tuple[list[Pair], list[Pair], list[Pair]]:

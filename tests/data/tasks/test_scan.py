@@ -127,6 +127,14 @@ def test_seed_decides_the_random_parts():
     assert lines(one.test) == lines(other.test) and lines(one.valid) != lines(other.valid)
 
 
+def test_train_size_takes_nested_samples_and_leaves_the_rest_alone():
+    whole, larger, smaller = (generate("simple", train_size=size) for size in (0, 209, 20))
+    assert larger.valid == smaller.valid == whole.valid and smaller.test == whole.test
+    assert len(larger.train) == 209 and len(set(larger.train)) == 209
+    assert smaller.train == larger.train[:20] and set(larger.train) < set(whole.train)
+    assert smaller.notes[1:] == ("scan simple: a random sample of 20 of 15728 pairs",)
+
+
 def test_notes_tell_about_the_held_out_pairs():
     assert generate("length").notes == ("scan length: 1000 of train held out as valid",)
 
@@ -135,8 +143,8 @@ def test_notes_tell_about_the_held_out_pairs():
     ("split", "sizes", "expected"),
     [
         ("lenght", {}, "data.task.split = 'lenght': expected one of simple, length"),
-        ("simple", {"train_size": 5}, "data.train_size = 5: the splits of scan are fixed"),
-        ("simple", {"test_size": 5}, "data.test_size = 5: the splits of scan are fixed"),
+        ("simple", {"train_size": 15_729}, "data.train_size = 15729: scan simple has 15728 pairs"),
+        ("simple", {"test_size": 5}, "data.test_size = 5: the test sets of scan are fixed"),
         ("length", {"valid_size": 16_990}, "valid_size = 16990: expected 1 to 16989"),
         ("length", {"valid_size": -1}, "valid_size = -1: expected 1 to"),
     ],
