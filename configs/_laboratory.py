@@ -54,5 +54,7 @@ def base(data: str):
         config.train.eval_every = 700
         config.evaluation.show = ("je suis étudiant .", "il fait froid aujourd'hui .")
     else:
-        raise ValueError(f"{data!r}: this experiment runs on french, g2p or tatoeba, as FILE.py:g2p")
+        raise ValueError(
+            f"{data!r}: this experiment runs on french, g2p or tatoeba, as FILE.py:g2p"
+        )
     return config

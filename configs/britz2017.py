@@ -62,7 +62,10 @@ def sweep():
             for width in (32, 64, 128, 256)
             if (name, width) != ("Mul", 128)  # the baseline
         ],
-        [{CELL: "None-State", **unmatched}, {CELL: "None-Input", **unmatched, context: "every_input"}],
+        [
+            {CELL: "None-State", **unmatched},
+            {CELL: "None-Input", **unmatched, context: "every_input"},
+        ],
         [
             {CELL: "LSTM", f"{ENCODER}.cell": "lstm", f"{DECODER}.cell": "lstm"},
             {CELL: "Vanilla-Dec", f"{DECODER}.cell": "elman"},

@@ -35,6 +35,7 @@ def get_config(languages="de_en"):
     config.model.encoder.width = 256  # two directions: M = 512 = H, so that dot is defined
     config.model.decoder.width = 512
     config.model.attention.width = 256
+    config.model.attention.fixed_context = "every_input"  # of the cell without attention
     config.model.dropout.input = 0.4
     config.model.dropout.output = 0.3
 

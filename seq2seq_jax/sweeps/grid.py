@@ -114,10 +114,10 @@ def _short(keys: set[str]) -> dict[str, str]:
 
 
 def _name(point: Point, short: Mapping[str, str]) -> str:
-    if CELL in point and point[CELL]:
-        return re.sub(r"[^\w.,=+-]+", "-", point[CELL])
-    values = [f"{short[key]}={_text(value)}" for key, value in point.items() if key != CELL]
-    return ",".join(values) or "base"
+    given = {CELL: ""} | point
+    if name := given.pop(CELL):
+        return re.sub(r"[^\w.,=+-]+", "-", name)
+    return ",".join(f"{short[key]}={_text(value)}" for key, value in given.items()) or "base"
 
 
 def _text(value: Any) -> str:

@@ -67,8 +67,8 @@ def test_names_are_safe_and_unique():
 
 
 def test_a_cell_may_name_itself():
-    points = [{"sweep.cell": "best, no dropout", "a.b": 1}, {"sweep.cell": "", "a.b": 2}, {"a.b": 3}]
-    assert grid.cell_names(points) == ["best,-no-dropout", "b=2", "b=3"]
+    points = [{"sweep.cell": name, "a.b": i} for i, name in enumerate(["best, no dropout", ""])]
+    assert grid.cell_names([*points, {"a.b": 2}]) == ["best,-no-dropout", "b=1", "b=2"]
 
 
 def test_baseline():
