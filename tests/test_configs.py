@@ -19,7 +19,11 @@ from seq2seq_jax.training.feeds import FEEDS
 FILES = sorted(
     str(path.relative_to(configs.PROJECT)) for path in configs.PROJECT.glob("configs/[!_]*.py")
 )
-POINTS = [(path, i) for path in FILES for i in range(len(configs.points(path)))]
+# Arguments whose config or cells are others than those of the file alone.
+ARGUMENTS = ["multi30k.py:fr_en", "luong2015.py:wmt14", "length.py:tatoeba"]
+ARGUMENTS += [f"teacher_forcing.py:{data}" for data in ("g2p", "tatoeba")]
+SHIPPED = [*FILES, *(f"configs/{name}" for name in ARGUMENTS)]
+POINTS = [(path, i) for path in SHIPPED for i in range(len(configs.points(path)))]
 
 
 @pytest.mark.parametrize(("path", "index"), POINTS)
@@ -30,7 +34,7 @@ def test_every_cell_is_valid_and_builds(path, index):
     jax.eval_shape(lambda key: initialize(config.model, 30, 40, key)[1], key)
 
 
-@pytest.mark.parametrize("path", FILES)
+@pytest.mark.parametrize("path", SHIPPED)
 def test_cells_have_names_and_the_baseline_is_one(path):
     names = grid.cell_names(configs.points(path))
     assert len(set(names)) == len(names)
