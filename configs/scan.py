@@ -5,7 +5,7 @@ all experiments (LSTM, 2 layers of 200, dropout 0.5, no attention) and with the 
 this split, and the first one on 1 to 64 % of the commands of the simple split.
 
 Command: ./launch.sh sweep --config=configs/scan.py --workdir=runs/scan --workers=2
-Cost: 75 runs
+Cost: 75 runs, of 2 to 10 minutes each on one core
 Expected: see experiments/scan/
 """
 
@@ -57,7 +57,7 @@ def get_config():
     config.teacher_forcing.granularity = "sequence"
 
     config.train.epochs = 0.0
-    config.train.steps = 6000
+    config.train.steps = 5000
     config.train.learning_rate = 2e-3
     config.train.schedule = "linear"
     config.train.clip_norm = 5.0

@@ -224,7 +224,8 @@ def test_every_number_has_a_range_and_every_table_names_keys():
     known = configs.flatten(configs.defaults())
     numbers = {key for key, value in known.items() if type(value) in (int, float)}
     assert set(checks.RANGES) == numbers
-    free_text = {"data.name", "data.dir", "data.train", "data.valid", "data.test", "sweep.baseline"}
+    free_text = {"data.name", "data.dir", "data.train", "data.valid", "data.test"}
+    free_text |= {"sweep.cell", "sweep.baseline"}
     strings = {key for key, value in known.items() if isinstance(value, str)}
     assert set(checks.CHOICES) == strings - free_text | {"evaluation.modes"}
 

@@ -1,7 +1,11 @@
 """Every shipped experiment: each of its cells is valid, named, and can be built."""
 
+import json
+from functools import cache
+
 import jax
 import pytest
+from ml_collections import ConfigDict
 
 from seq2seq_jax import config as configs
 from seq2seq_jax import config_checks as checks
@@ -26,12 +30,17 @@ SHIPPED = [*FILES, *(f"configs/{name}" for name in ARGUMENTS)]
 POINTS = [(path, i) for path in SHIPPED for i in range(len(configs.points(path)))]
 
 
+@cache
+def build(model: str) -> None:
+    """Shapes alone: no array is made. Once for all cells that share a model."""
+    config = ConfigDict(json.loads(model))
+    jax.eval_shape(lambda key: initialize(config, 30, 40, key)[1], jax.random.key(0))
+
+
 @pytest.mark.parametrize(("path", "index"), POINTS)
 def test_every_cell_is_valid_and_builds(path, index):
     config = configs.load(path, configs.points(path)[index])
-    # Shapes alone: no array is made.
-    key = jax.random.key(0)
-    jax.eval_shape(lambda key: initialize(config.model, 30, 40, key)[1], key)
+    build(config.model.to_json())
 
 
 @pytest.mark.parametrize("path", SHIPPED)

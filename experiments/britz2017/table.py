@@ -9,11 +9,11 @@ NOTES = (
 ROWS = {
     "Mul-128": "Mul-128",
     "Mul-256": "Mul-256",
-    "Mul-512": "baseline",
+    "Mul-512": "Mul-512",
     "Mul-1024": "Mul-1024",
     "Add-128": "Add-128",
     "Add-256": "Add-256",
-    "Add-512": "Add-512",
+    "Add-512": "baseline",
     "Add-1024": "Add-1024",
     "None-State": "None-State",
     "None-Input": "None-Input",

@@ -3,13 +3,13 @@
 TITLE = "Letters to phonemes: CMUdict, the PRONASYL-2007 split"
 NOTES = ("Token error rate: PER; sequence error rate: WER; the closest pronunciation counts.",)
 ROWS = {
-    "Yao & Zweig: LSTM, 1 layer, no attention": "score=none",
-    "global (dot)": "score=dot",
-    "global (general)": "score=general",
-    "Toshniwal & Livescu: global": "score=concat",
-    "Toshniwal & Livescu: local-m": "score=general,window=local_m",
-    "Toshniwal & Livescu: local-p": "score=general,window=local_p",
-    "location-sensitive": "score=concat,memory_term=location",
+    "Yao & Zweig: LSTM, 1 layer, no attention": "none",
+    "global (dot)": "dot",
+    "global (general)": "general",
+    "Toshniwal & Livescu: global": "concat",
+    "Toshniwal & Livescu: local-m": "local_m",
+    "Toshniwal & Livescu: local-p": "local_p",
+    "location-sensitive": "location-sensitive",
     "Yao & Zweig: LSTM, 2 layers, no attention": None,
     "Yao & Zweig: bidirectional LSTM on alignments, 3 layers": None,
     "Toshniwal & Livescu: ensemble of 5 global": None,

@@ -7,12 +7,12 @@ NOTES = (
 )
 ROWS = {
     "tutorial 1: LSTM, 2 layers": None,
-    "tutorial 2: GRU, context at every step": "score=none",
-    "dot": "score=dot",
-    "general": "score=general",
-    "concat": "score=concat",
-    "general, input feeding": "score=general,input_feeding=True",
-    "tutorial 3: bidirectional GRU, additive attention": "score=concat,order=bahdanau",
+    "tutorial 2: GRU, context at every step": "none",
+    "dot": "dot",
+    "general": "general",
+    "concat": "concat",
+    "general, input feeding": "general+feeding",
+    "tutorial 3: bidirectional GRU, additive attention": "concat+bahdanau",
     "tutorial 4: the same, padding masked": None,
     "tutorial 5: convolutions": None,
     "tutorial 6: Transformer": "transformer",
