@@ -9,7 +9,7 @@ The folder has to hold train, val and test_2016_flickr as .de and .en, plain or 
 
 Command: ./launch.sh sweep --config=configs/britz2017.py --workdir=runs/britz2017 --workers=2 \
     --config.data.dir=FOLDER
-Cost: 34 runs, of about 6 minutes each on one core
+Cost: 36 runs, of about 6 minutes each on one core
 Expected: see experiments/britz2017/
 """
 
@@ -75,6 +75,15 @@ def sweep():
         _depth(),
         _direction(),
         [{CELL: f"B{width}", "evaluation.beam": width} for width in (3, 5, 10, 25)],
+        [
+            {
+                CELL: f"B10-LP-{alpha}",
+                "evaluation.beam": 10,
+                "evaluation.length_penalty": "gnmt",
+                "evaluation.length_alpha": alpha,
+            }
+            for alpha in (0.5, 1.0)
+        ],
     )
 
 

@@ -46,6 +46,8 @@ def get_config(languages="de_en"):
     config.train.eval_every = 450  # updates; a pass has about 455
     config.train.best_metric = "valid/bleu"  # the smoothed loss ranks otherwise
 
+    config.evaluation.beam = 5  # of the test, besides greedy
+    config.evaluation.length_penalty = "average"
     config.evaluation.show = (SHOWN[languages],)
 
     config.sweep.baseline = "none"

@@ -4,7 +4,7 @@ TITLE = "Britz et al. 2017, at a quarter of the size"
 NOTES = (
     "Ours on Multi30k, the published numbers on WMT'15: compare the order of the rows alone.",
     "Names are the paper's: a width of 512 there is 128 here.",
-    "bleu_beam of B3 to B25 is with that beam, all else is greedy here.",
+    "Beam search is in the column of its own; all else is greedy here.",
 )
 ROWS = {
     "Mul-128": "Mul-128",
@@ -51,6 +51,8 @@ ROWS = {
     "B10": "B10",
     "B25": "B25",
     "B100": None,
+    "B10-LP-0.5": "B10-LP-0.5",
+    "B10-LP-1.0": "B10-LP-1.0",
 }
 COLUMNS = (
     "bleu",

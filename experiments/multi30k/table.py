@@ -20,6 +20,7 @@ ROWS = {
 }
 COLUMNS = (
     "bleu",
+    "bleu_beam",
     "perplexity",
     "perplexity_free",
     "exact_match",

@@ -18,6 +18,7 @@ COLUMNS = {
     for column in (
         Column("exact_match", "exact match (%)", "higher", 100, 1),
         Column("bleu", "BLEU", "higher", 1, 2),
+        Column("bleu_beam", "BLEU (beam)", "higher", 1, 2),
         Column("chrf", "chrF", "higher", 1, 2),
         Column("token_accuracy", "token accuracy (%)", "higher", 100, 1),
         Column("perplexity", "perplexity (forced)", "lower", 1, 3),
