@@ -11,7 +11,7 @@ from seq2seq_jax.types import InputError
 from tests.small import small_batch, small_config, small_model
 
 # Another value that a run could have, of every kind of key.
-NO_PART_OF_A_RUN = ("sweep.seeds", "sweep.baseline")
+NO_PART_OF_A_RUN = ("sweep.seeds", "sweep.cell", "sweep.baseline")
 
 
 def other(value):
