@@ -124,6 +124,15 @@ def test_without_sweep_file_the_folders_tell(tmp_path):
     assert results.command == "./launch.sh train"
 
 
+def test_the_name_that_a_cell_gives_itself_is_no_setting(tmp_path):
+    ratio = "teacher_forcing.ratio"
+    cells = {"half": {"sweep.cell": "half", ratio: 0.5}, "all": {"sweep.cell": "all", ratio: 1.0}}
+    results = read_results(fake_sweep.write_sweep(tmp_path, cells, seeds=(0,)))
+    assert results.cells == ["half", "all"]
+    assert results.settings == [ratio]
+    assert results.runs[ratio].tolist() == [0.5, 1.0]
+
+
 def test_baseline_of_the_config(tmp_path):
     for cell in ("a", "b"):
         config = {"sweep": {"baseline": "b"}}
