@@ -2,8 +2,8 @@
 
 German to English on Multi30k: attention (kind and dimension), cell, embedding, depth, direction and
 beam, one change at a time from a bidirectional GRU encoder, a decoder of two layers and additive
-attention. Widths are a quarter of the paper's, and cells bear the paper's names for
-them: `Add-512` has 128 dimensions here.
+attention. Widths are a quarter of the paper's, and cells bear the paper's names for them: `Add-512`
+has 128 dimensions here.
 
 The folder has to hold train, val and test_2016_flickr as .de and .en, plain or .gz.
 
