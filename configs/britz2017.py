@@ -89,16 +89,15 @@ def sweep():
 
 def _depth():
     """Layers of the encoder count both directions in the paper: `Enc-2` is the baseline."""
-    layers, residual = "layers", "residual"
     return [
-        {CELL: "Enc-4", f"{ENCODER}.{layers}": 2},
-        {CELL: "Enc-8", f"{ENCODER}.{layers}": 4},
-        {CELL: "Enc-8-Res", f"{ENCODER}.{layers}": 4, f"{ENCODER}.{residual}": True},
-        {CELL: "Dec-1", f"{DECODER}.{layers}": 1},
-        {CELL: "Dec-4", f"{DECODER}.{layers}": 4},
-        {CELL: "Dec-4-Res", f"{DECODER}.{layers}": 4, f"{DECODER}.{residual}": True},
-        {CELL: "Dec-8", f"{DECODER}.{layers}": 8},
-        {CELL: "Dec-8-Res", f"{DECODER}.{layers}": 8, f"{DECODER}.{residual}": True},
+        {CELL: "Enc-4", f"{ENCODER}.layers": 2},
+        {CELL: "Enc-8", f"{ENCODER}.layers": 4},
+        {CELL: "Enc-8-Res", f"{ENCODER}.layers": 4, f"{ENCODER}.residual": True},
+        {CELL: "Dec-1", f"{DECODER}.layers": 1},
+        {CELL: "Dec-4", f"{DECODER}.layers": 4},
+        {CELL: "Dec-4-Res", f"{DECODER}.layers": 4, f"{DECODER}.residual": True},
+        {CELL: "Dec-8", f"{DECODER}.layers": 8},
+        {CELL: "Dec-8-Res", f"{DECODER}.layers": 8, f"{DECODER}.residual": True},
     ]
 
 
