@@ -24,12 +24,19 @@ class Pair(NamedTuple):
     """One example as text.
 
     `alignment` holds gold links (source word, target word), counted from 0 over the words of the
-    two sides, without start or end tokens; None where no gold alignment is known.
+    two sides, without start or end tokens; None where no gold alignment is known. `alternatives`
+    are further targets that are as right: other translations, other pronunciations.
     """
 
     source: str
     target: str
     alignment: tuple[tuple[int, int], ...] | None = None
+    alternatives: tuple[str, ...] = ()
+
+    @property
+    def references(self) -> tuple[str, ...]:
+        """All targets that count as right, each once, `target` first."""
+        return tuple(dict.fromkeys((self.target, *self.alternatives)))
 
 
 class Batch(NamedTuple):

@@ -80,16 +80,25 @@ def read_pairs(data: ml_collections.ConfigDict, split: str) -> tuple[list[Pair],
 
 
 def drop_empty(
-    rows: Sequence[tuple[str, str]], split: str, place: str
+    rows: Sequence[tuple[str, ...]], split: str, place: str
 ) -> tuple[list[Pair], list[str]]:
-    """The rows as pairs, stripped, and a note that counts those with an empty side."""
-    stripped = [Pair(source.strip(), target.strip()) for source, target in rows]
+    """The rows as pairs, stripped, and a note that counts those with an empty side.
+
+    A row is source, target, and alternatives to the target if there are any.
+    """
+    stripped = [_pair(*row) for row in rows]
     pairs = [pair for pair in stripped if pair.source and pair.target]
     if len(pairs) == len(stripped):
         return pairs, []
     first = next(i for i, pair in enumerate(stripped) if not (pair.source and pair.target))
     left_out = f"{len(stripped) - len(pairs)} pairs with an empty side left out"
     return pairs, [f"{split}: {left_out}, first: {place}:{first + 1}"]
+
+
+def _pair(source: str, target: str, *more: str) -> Pair:
+    target = target.strip()
+    others = (text for text in map(str.strip, more) if text and text != target)
+    return Pair(source.strip(), target, alternatives=tuple(dict.fromkeys(others)))
 
 
 def read_lines(path: Path, key: str) -> list[str]:

@@ -20,17 +20,20 @@ SPLITS = {
     "valid": ("validation", "valid", "val", "dev"),
     "test": ("test",),
 }
+REFERENCES = "references"  # a feature with all right targets of an example
 
 
 def load_tfds(data: ml_collections.ConfigDict) -> Splits:
     """The splits of the data set `tfds:NAME` or `tfds:NAME/CONFIG`, prepared first where needed.
 
     Source and target are the features that `data.columns` names, or those that are found (see
-    `find_columns`). Splits that the data set lacks are held out of train. Raises InputError for
-    an unknown name, for features that cannot be told, and where preparing fails.
+    `find_columns`); a list of texts named `references` holds all right targets of an example.
+    Splits that the data set lacks are held out of train. Raises InputError for an unknown name,
+    for features that cannot be told, and where preparing fails.
     """
     builder = prepare(data)
     columns = find_columns(builder.info, data.columns)
+    several = has_references(builder.info, columns)
     given, notes = {}, []
     for split, names in SPLITS.items():
         name = next((name for name in names if name in builder.info.splits), None)
@@ -38,7 +41,11 @@ def load_tfds(data: ml_collections.ConfigDict) -> Splits:
             continue
         examples = builder.as_data_source(split=name)
         records = examples.__getitems__(range(len(examples)))
-        rows = [tuple(record[column].decode() for column in columns) for record in records]
+        rows = [
+            (*(record[column] for column in columns), *(record[REFERENCES] if several else ()))
+            for record in records
+        ]
+        rows = [tuple(text.decode() for text in row) for row in rows]
         given[split], note = drop_empty(rows, split, f"{data.name}, split {name}, example")
         notes += note
     if "train" not in given:
@@ -116,6 +123,18 @@ def find_columns(info: Any, columns: Sequence[int | str]) -> tuple[str, str]:
     raise InputError(
         f"data.columns: which features of {info.full_name} are source and target? Name two of "
         f"its text features: {', '.join(text) or 'it has none'}"
+    )
+
+
+def has_references(info: Any, columns: tuple[str, str]) -> bool:
+    """Whether the data set lists all right targets of an example, and this is its direction."""
+    import tensorflow_datasets as tfds
+
+    if REFERENCES not in info.features or tuple(info.supervised_keys or ()) != columns:
+        return False
+    feature = info.features[REFERENCES]
+    return isinstance(feature, tfds.features.Sequence) and isinstance(
+        feature.feature, tfds.features.Text
     )
 
 

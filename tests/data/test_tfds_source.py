@@ -239,9 +239,17 @@ def test_g2p_words_and_references(tmp_path):
     assert [pair.source for pair in splits.valid] == held_out
     assert all(pair.target == "D AH" for pair in splits.valid)  # one example a word
     assert len(splits.train) == 2 * (300 - len(held_out))  # one a pronunciation
-    assert splits.test == [Pair("ABBE", "AE B IY"), Pair("ABLE", "EY B AH L")]
+    assert splits.test == [
+        Pair("ABBE", "AE B IY", alternatives=("AE B EY",)),
+        Pair("ABLE", "EY B AH L"),
+    ]
+    assert splits.test[0].references == ("AE B IY", "AE B EY")
+    # Every pronunciation of a training word is a target, and right for the others.
+    assert {pair.references for pair in splits.train} == {("D AH", "D IY"), ("D IY", "D AH")}
     record = prepare(config).as_data_source(split="test")[0]
     assert list(record["references"]) == [b"AE B IY", b"AE B EY"]
+    turned = load_pairs(data("cmudict_g2p", tmp_path, columns=(1, 0)))
+    assert turned.test[0] == Pair("AE B IY", "ABBE")  # the references are no words
 
 
 def test_g2p_names_a_bad_line(tmp_path):
