@@ -77,6 +77,11 @@ def test_evaluating_again_gives_the_numbers_of_the_end_of_training(run):
     assert {name for name in again} >= {"perplexity", "perplexity_free", "exact_match", "bleu"}
     for name, value in again.items():
         assert value == final[f"test/{name}"], name
+    facts = json.loads((run.workdir / "predictions" / "test.json").read_text())
+    assert facts["metrics"] == again
+    assert {"perplexity", "perplexity_free", "aer", "ter", "bleu"} <= set(facts["intervals"])
+    for name, (low, high) in facts["intervals"].items():
+        assert low <= again[name] <= high, name
 
 
 def test_the_folder_tells_everything(run):
@@ -114,6 +119,9 @@ def test_the_commands_do_the_same(run, capsys):
     assert main(["evaluate", workdir, "--mode=greedy"]) == 0
     scores = json.loads(capsys.readouterr().out)
     assert scores["exact_match"] == run.metrics.iloc[-1]["test/exact_match"]
+    low, high = scores["intervals"]["exact_match"]
+    assert low <= scores["exact_match"] <= high < low + 0.2
+    assert sum(line["sentences"] for line in scores["by_length"]) == 200
     assert main(["report", workdir]) == 0
     assert "BLEU" in capsys.readouterr().out
     assert (run.workdir / "report.html").exists()
@@ -142,7 +150,7 @@ def test_an_ensemble_of_a_run_with_itself_is_the_run(run):
     ensemble = seq2seq_jax.load_ensemble([run.workdir, run.workdir])
     (one,), (other,) = run.translate(["1 2 3 4"]), ensemble.translate(["1 2 3 4"])
     assert (one.text, one.score) == (other.text, pytest.approx(other.score, rel=1e-4))
-    assert ensemble.evaluate()["bleu"] == run.evaluate(modes=["greedy"])["bleu"]
+    assert ensemble.evaluate() == run.evaluate(modes=["greedy"])
 
 
 def test_averaged_checkpoints(run):
@@ -172,6 +180,7 @@ def test_the_commands_search(run, tmp_path, capsys, monkeypatch):
     assert main(["evaluate", workdir, "--beam=3"]) == 0
     scores = json.loads(capsys.readouterr().out)
     assert scores["exact_match_beam"] > 0.9 and "perplexity" in scores
+    assert sum(line["sentences"] for line in scores["by_length_beam"]) == 200
     beams = (run.workdir / "predictions" / "test.beam.jsonl").read_text().splitlines()
     assert len(beams) == 200
     assert main(["translate", workdir, "--beam=0", "1"]) == 1

@@ -1,4 +1,6 @@
-"""Evaluates a run at its best checkpoint: JSON on standard output, a table on standard error.
+"""Evaluates a run at its best checkpoint: JSON on standard output, tables on standard error.
+
+Metrics, `intervals` (95 %, bootstrap over sentences), and scores `by_length` of the source.
 
 ./launch.sh evaluate --workdir=RUN [--split=test] [--mode=forced --mode=greedy]
 ./launch.sh evaluate --workdir=RUN --mode=beam --beam=5 [--length_penalty=gnmt --length_alpha=0.6]
@@ -10,6 +12,7 @@ Several runs are an ensemble, which has no mode forced or free.
 import json
 import sys
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from absl import flags
 
@@ -45,14 +48,36 @@ def main(arguments: Sequence[str]) -> int:
     if len(values.workdir) > 1 and {"forced", "free"} & set(modes):
         raise common.UsageError("an ensemble has the modes greedy and beam only")
     common.use_platform(values.platform)
-    metrics = search.load(values).evaluate(split=values.split, modes=tuple(modes))
-    print(json.dumps(metrics, indent=2), flush=True)
-    _print_table(metrics)
+    found = search.load(values).evaluation(split=values.split, modes=tuple(modes))
+    parts = {name: found[name] for name in found if name.startswith(("intervals", "by_length"))}
+    print(json.dumps(found["metrics"] | parts, indent=2), flush=True)
+    print(table(found), file=sys.stderr)
     return 0
 
 
-def _print_table(metrics: Mapping[str, object]) -> None:
-    width = max(map(len, metrics), default=0)
-    for name, value in metrics.items():
-        number = f"{value:.4f}" if isinstance(value, float) else str(value)
-        print(f"{name:{width}}  {number}", file=sys.stderr)
+def table(found: Mapping[str, Any]) -> str:
+    """Metrics with their intervals, then scores by the length of the source, as plain text."""
+    rows = [["metric", "value", "95% interval"]]
+    for name, value in found["metrics"].items():
+        limits = found["intervals"].get(name, [])
+        rows.append([name, f"{value:.4f}", " to ".join(f"{limit:.4f}" for limit in limits)])
+    lines = _aligned(rows)
+    for part in (found[name] for name in found if name.startswith("by_length")):
+        header = [name.replace("words", "source words") for name in part[0]]
+        lines += ["", *_aligned([header, *(list(map(_text, line.values())) for line in part)])]
+    return "\n".join(lines)
+
+
+def _text(value: object) -> str:
+    """A bin's limits, a count, or a score that may not be known."""
+    if isinstance(value, list):
+        return "-".join(map(str, dict.fromkeys(value)))
+    return "-" if value is None else f"{value:.4f}" if isinstance(value, float) else str(value)
+
+
+def _aligned(rows: Sequence[Sequence[str]]) -> list[str]:
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return [
+        "  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip()
+        for row in rows
+    ]

@@ -5,7 +5,6 @@ are the same here. Arrays of links end in G, one entry a gold link.
 """
 
 from collections.abc import Iterable, Sequence
-from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -15,27 +14,17 @@ from seq2seq_jax.types import InputError
 Links = Iterable[Sequence[int]]
 
 
-class GoldSums(NamedTuple):
-    """Sums over sentences with known links, one a head; the first is that of the mean over heads.
-
-    `gold` counts gold links; `distance_N` sums |s - s_gold| under the weights, in words.
-    """
-
-    matches_N: Int[np.ndarray, " N"]
-    proposed_N: Int[np.ndarray, " N"]
-    gold: int
-    distance_N: Float[np.ndarray, " N"]
-
-
-def gold_sums(
+def gold_counts(
     alignment_BTNS: Float[np.ndarray, "B T heads S"],
     source_words_B: Int[np.ndarray, " B"],
     target_words_B: Int[np.ndarray, " B"],
     gold: Sequence[Links],
-) -> GoldSums:
+) -> Float[np.ndarray, "B C"]:
     """Compares each head, and the mean over heads, with the gold links of each row.
 
-    Raises InputError where the array is too small for the words.
+    Counts that add up over sentences: gold links; then for the mean over heads and, with several,
+    for each head: links that match, that are proposed, and the sum of |s - s_gold| under the
+    weights, in words. Raises InputError where the array is too small for the words.
     """
     mean_BT1S = alignment_BTNS.mean(axis=2, keepdims=True)
     single = alignment_BTNS.shape[2] == 1
@@ -44,12 +33,12 @@ def gold_sums(
     links = [(row, s, t) for row, links in enumerate(gold) for s, t in {tuple(x) for x in links}]
     row_G, source_G, target_G = np.array(links, np.int64).reshape(-1, 3).T
     link_BTN = hard_links(alignment_BTNS, source_words_B, target_words_B)
-    return GoldSums(
-        matches_N=(link_BTN[row_G, target_G] == source_G[:, None]).sum(axis=0),
-        proposed_N=(link_BTN >= 0).sum(axis=(0, 1)),
-        gold=len(links),
-        distance_N=_distances(alignment_BTNS[row_G, target_G], source_G),
-    )
+    rows, _, heads, _ = alignment_BTNS.shape
+    gold_B1, (matches_BN, distance_BN) = np.zeros((rows, 1)), np.zeros((2, rows, heads))
+    np.add.at(gold_B1, row_G, 1.0)
+    np.add.at(matches_BN, row_G, link_BTN[row_G, target_G] == source_G[:, None])
+    np.add.at(distance_BN, row_G, _distances(alignment_BTNS[row_G, target_G], source_G))
+    return np.concatenate([gold_B1, matches_BN, (link_BTN >= 0).sum(axis=1), distance_BN], axis=1)
 
 
 def hard_links(
@@ -78,28 +67,31 @@ def hard_links(
 
 def _distances(
     alignment_GNS: Float[np.ndarray, "G N S"], source_G: Int[np.ndarray, " G"]
-) -> Float[np.ndarray, " N"]:
+) -> Float[np.ndarray, "G N"]:
     away_GS = np.abs(np.arange(alignment_GNS.shape[2]) - source_G[:, None])
-    return (alignment_GNS * away_GS[:, None]).sum(axis=(0, 2), dtype=np.float64)
+    return (alignment_GNS * away_GS[:, None]).sum(axis=2, dtype=np.float64)
 
 
-def gold_metrics(sums: Sequence[GoldSums]) -> dict[str, float]:
-    """`aer` and `gold_distance` of a corpus, of the mean over heads and, with several, of each.
+def gold_metrics(sums_C: Float[np.ndarray, " C"]) -> dict[str, float]:
+    """`aer` and `gold_distance` from summed rows of `gold_counts`: of the mean over heads and, with
+    several, of each.
 
-    gold_distance = mean over gold links (s', t) of sum over s of a_t(s) |s - s'|, in words. Raises
-    InputError where there is no link at all.
+    gold_distance = mean over gold links (s', t) of sum over s of a_t(s) |s - s'|, in words. A
+    number that is not defined, for want of links, is left out.
     """
-    matches_N, proposed_N, gold, distance_N = (
-        np.sum(part, axis=0) for part in zip(*sums, strict=True)
-    )
-    rates = [
-        alignment_error_rate(int(m), int(p), int(gold))
-        for m, p in zip(matches_N, proposed_N, strict=True)
-    ]
-    distances = (distance_N / gold).tolist() if gold else []
-    return by_head("aer", rates[0], rates[1:]) | (
-        by_head("gold_distance", distances[0], distances[1:]) if distances else {}
-    )
+    gold = int(sums_C[0])
+    matches_N, proposed_N, distance_N = sums_C[1:].reshape(3, -1)
+    metrics: dict[str, float] = {}
+    if (proposed_N + gold > 0).all():
+        rates = [
+            alignment_error_rate(int(m), int(p), gold)
+            for m, p in zip(matches_N, proposed_N, strict=True)
+        ]
+        metrics |= by_head("aer", rates[0], rates[1:])
+    if gold:
+        first, *heads = (distance_N / gold).tolist()
+        metrics |= by_head("gold_distance", first, heads)
+    return metrics
 
 
 def alignment_error_rate(matches: int, proposed: int, gold: int) -> float:

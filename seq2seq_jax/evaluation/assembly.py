@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import jax
 from ml_collections import ConfigDict
@@ -11,9 +12,11 @@ from seq2seq_jax import config as configs
 from seq2seq_jax.data import Data, Vocabulary, load_data
 from seq2seq_jax.data.batching import Batches, choose_buckets, lengths, padding_share
 from seq2seq_jax.decoding.translate import Translator
+from seq2seq_jax.evaluation.bootstrap import intervals
 from seq2seq_jax.evaluation.environment import write_environment
-from seq2seq_jax.evaluation.evaluator import MODES, Evaluator
-from seq2seq_jax.evaluation.metrics import signatures
+from seq2seq_jax.evaluation.evaluator import MODES, Evaluation, Evaluator, references_of
+from seq2seq_jax.evaluation.lengths import by_length
+from seq2seq_jax.evaluation.metrics import TEXT_COUNTS, signatures
 from seq2seq_jax.evaluation.predictions import as_line, write_json, write_lines
 from seq2seq_jax.models.seq2seq import count_parameters, initializer
 from seq2seq_jax.rng import named
@@ -103,7 +106,7 @@ def finish(
     best = restore_best(workdir / "checkpoints", like)
     params = jax.device_put(best.tree, sharding)
     modes = [mode for mode in MODES if mode != "beam" or config.evaluation.beam > 1]
-    metrics = evaluate(workdir, evaluator, params, best.step, "test", modes)
+    metrics = evaluate(workdir, evaluator, params, best.step, "test", modes)["metrics"]
     _show(workdir, evaluator.translator, params, config.evaluation.show)
     line = {"step": best.step} | {f"test/{name}": value for name, value in metrics.items()}
     with (workdir / "metrics.jsonl").open("a", encoding="utf-8") as file:
@@ -120,23 +123,42 @@ def finish(
 
 def evaluate(
     workdir: Path, evaluator: Evaluator, params, step: int, split: str, modes: Sequence[str]
-) -> dict[str, float]:
+) -> dict[str, Any]:
     """Scores a split and writes predictions/SPLIT.json, and the translations: greedy ones into
-    SPLIT.jsonl, those of beam search into SPLIT.beam.jsonl."""
-    metrics, translations = evaluator(params, split, modes)
+    SPLIT.jsonl, those of beam search into SPLIT.beam.jsonl.
+
+    What it gives is the content of SPLIT.json: `step`, `modes` and all of `summary`.
+    """
+    found = evaluator(params, split, modes, counts=tuple(TEXT_COUNTS))
+    facts = {"step": step, "modes": list(modes)} | summary(found, evaluator.data, split)
     folder = workdir / "predictions"
     folder.mkdir(exist_ok=True)
-    facts = {"step": step, "modes": list(modes), "metrics": metrics} | signatures()
     write_json(folder / f"{split}.json", facts)
     pairs = getattr(evaluator.data.pairs, split)
-    reference = evaluator.data.target.normalize_text
-    for mode, found in translations.items():
+    references = references_of(evaluator.data, pairs)
+    for mode, translations in found.translations.items():
         lines = (
-            as_line(i, pair.source, reference(pair.target), one, pair.alignment)
-            for i, (pair, one) in enumerate(zip(pairs, found, strict=True))
+            as_line(i, pair.source, own, one, pair.alignment)
+            for i, (pair, own, one) in enumerate(zip(pairs, references, translations, strict=True))
         )
         write_lines(folder / f"{split}{PREDICTIONS[mode]}.jsonl", lines)
-    return metrics
+    return facts
+
+
+def summary(found: Evaluation, data: Data, split: str) -> dict[str, Any]:
+    """What a whole split's evaluation tells.
+
+    `metrics`; `intervals`, metric: [low, high], 95 % by bootstrap over sentences; `by_length`, the
+    lines of `lengths.by_length` (`by_length_beam` those of beam search); sacrebleu's signatures.
+    """
+    words = [len(ids) - 1 for ids in data.encoded[split].source]
+    facts: dict[str, Any] = {"metrics": found.metrics, "intervals": {}}
+    for ending, part in found.statistics.items():
+        limits = intervals(part)
+        facts["intervals"] |= {f"{metric}{ending}": pair for metric, pair in limits.items()}
+        if "matches" in part:
+            facts[f"by_length{ending}"] = by_length(part, words)
+    return facts | signatures(references_of(data, getattr(data.pairs, split)))
 
 
 def same_config(config: ConfigDict, workdir: Path) -> None:

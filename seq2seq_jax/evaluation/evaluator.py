@@ -8,6 +8,7 @@ in `_beam`. Only `forced` feeds gold.
 """
 
 import copy
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import NamedTuple
@@ -22,10 +23,17 @@ from seq2seq_jax.data import Data, Encoded
 from seq2seq_jax.data.batching import Batches, choose_buckets, lengths
 from seq2seq_jax.decoding.strategies import BeamSearch
 from seq2seq_jax.decoding.translate import Translation, Translator
-from seq2seq_jax.evaluation.alignment import GoldSums, gold_metrics, gold_sums
+from seq2seq_jax.evaluation.alignment import gold_counts
 from seq2seq_jax.evaluation.diagnostics import alignment_sums, diagnostics
-from seq2seq_jax.evaluation.metrics import corpus_scores
-from seq2seq_jax.training.losses import cross_entropy
+from seq2seq_jax.evaluation.metrics import (
+    QUICK,
+    References,
+    Statistics,
+    scores,
+    sentence_statistics,
+    total,
+)
+from seq2seq_jax.training.losses import sentence_sums
 from seq2seq_jax.training.teacher_forcing import unroll, unroll_forced
 from seq2seq_jax.types import PAD, Batch, InputError, Pair
 
@@ -34,10 +42,26 @@ SUFFIXES = {"greedy": "", "beam": "_beam"}  # of the metrics of translations
 
 
 class Evaluation(NamedTuple):
-    """Metrics by name, without the split, and the translations of each mode that makes some."""
+    """What was found of the sentences of a split.
 
-    metrics: dict[str, float]
+    `statistics` are what metrics are made of, sentence by sentence: by the ending of the metrics'
+    names ("", "_free" or "_beam"), then by the counts' names. `translations` are those of each mode
+    that makes some. `diagnostics` tell how the model attends.
+    """
+
+    statistics: dict[str, Statistics]
     translations: dict[str, list[Translation]]
+    diagnostics: dict[str, float]
+
+    @property
+    def metrics(self) -> dict[str, float]:
+        """By name, without the split."""
+        found = {
+            f"{name}{ending}": value
+            for ending, part in self.statistics.items()
+            for name, value in scores(total(part)).items()
+        }
+        return found | self.diagnostics
 
 
 class Evaluator:
@@ -75,7 +99,7 @@ class Evaluator:
                     batch.index_B,
                 )
             output = model.decoder.output_layer()
-            tokens = cross_entropy(unrolled.readout_BTH, output, batch.target_BT)
+            tokens = sentence_sums(unrolled.readout_BTH, output, batch.target_BT)
             if not (forced and aligns):
                 return (tokens, None), None
             valid_BS = batch.source_BS != PAD
@@ -91,42 +115,62 @@ class Evaluator:
         other.temperature = other.translator.temperature = np.float32(temperature)
         return other
 
-    def __call__(self, params, split: str, modes: Sequence[str], limit: int = 0) -> Evaluation:
-        """Scores the first `limit` examples of `split` (0: all). Raises InputError."""
+    def __call__(
+        self,
+        params,
+        split: str,
+        modes: Sequence[str],
+        limit: int = 0,
+        counts: Sequence[str] = QUICK,
+    ) -> Evaluation:
+        """Scores the first `limit` examples of `split` (0: all). Raises InputError.
+
+        `counts` of `metrics.TEXT_COUNTS`: what is compared of texts.
+        """
         if unknown := [mode for mode in modes if mode not in MODES]:
             raise InputError(f"unknown evaluation mode {unknown[0]}; there are {', '.join(MODES)}")
         encoded, pairs = _first(self.data, split, limit)
-        metrics: dict[str, float] = {}
+        attended: dict[str, float] = {}
+        statistics: defaultdict[str, dict] = defaultdict(dict)
         if "forced" in modes:
-            metrics |= self._sums(params, encoded, pairs, forced=True)
+            forced, attended = self._tokens(params, encoded, pairs, forced=True)
+            statistics[""] |= forced
         if "free" in modes:
-            free = self._sums(params, encoded, pairs, forced=False)
-            metrics |= {f"{name}_free": free[name] for name in ("loss", "perplexity")}
+            free, _ = self._tokens(params, encoded, pairs, forced=False)
+            statistics["_free"] |= {"nats": free["nats"]}
         searches = searches_of(self.evaluation, modes)
-        found = score_searches(self.translator, [params], self.data, split, searches, limit)
-        return Evaluation(metrics | found.metrics, found.translations)
+        found = score_searches(self.translator, [params], self.data, split, searches, limit, counts)
+        for ending, part in found.statistics.items():
+            statistics[ending] |= part
+        return Evaluation(dict(statistics), found.translations, attended)
 
-    def _sums(self, params, encoded: Encoded, pairs, *, forced: bool) -> dict[str, float]:
+    def _tokens(
+        self, params, encoded: Encoded, pairs: Sequence[Pair], *, forced: bool
+    ) -> tuple[dict[str, np.ndarray], dict[str, float]]:
+        """What each example's tokens add up to, and how the model attends."""
         shapes = self._shapes(lengths(encoded.source, encoded.target))
         batches = Batches(encoded.source, encoded.target, shapes, self.batch_size)
-        sums, compared = [], []
         gold = self.aligns and forced and any(pair.alignment for pair in pairs)
+        found = {name: np.zeros((len(encoded), 2)) for name in ("nats", "correct")}
+        attended, links = [], []
         for i in range(len(batches)):
             batch = batches[i]
             parts, alignment_BTNS = self._score(params, batch, self.temperature, forced=forced)
-            sums.append(jax.tree.map(np.float64, jax.device_get(parts)))
+            tokens, sums = jax.tree.map(np.float64, jax.device_get(parts))
+            attended.append(sums)
+            real_B = batch.index_B >= 0
+            index_I = batch.index_B[real_B]
+            for name, part_B in (("nats", tokens.loss), ("correct", tokens.correct)):
+                found[name][index_I] = np.stack([part_B, tokens.tokens], axis=1)[real_B]
             if gold:
-                found = _compare(np.asarray(alignment_BTNS), batch.index_B, encoded, pairs)
-                compared.append(found)
-        tokens, attended = jax.tree.map(lambda *parts: np.sum(parts, axis=0), *sums)
-        loss = float(tokens.loss / tokens.tokens)
-        metrics = {"loss": loss, "perplexity": _perplexity(loss)}
-        metrics["token_accuracy"] = float(tokens.correct / tokens.tokens)
-        if attended is not None:
-            metrics |= diagnostics(attended)
+                links.append(_compare(np.asarray(alignment_BTNS), batch.index_B, encoded, pairs))
         if gold:
-            metrics |= gold_metrics(compared)
-        return metrics
+            rows, counts = zip(*links, strict=True)
+            found["links"] = np.zeros((len(encoded), counts[0].shape[1]))
+            found["links"][np.concatenate(rows)] = np.concatenate(counts)
+        if attended[0] is None:
+            return found, {}
+        return found, diagnostics(jax.tree.map(lambda *parts: np.sum(parts, axis=0), *attended))
 
     def _shapes(self, lengths_N2) -> tuple:
         """The shapes of training, and one more where an example is longer than all of them."""
@@ -149,18 +193,25 @@ def score_searches(
     split: str,
     searches: Mapping[str, BeamSearch | None],
     limit: int = 0,
+    counts: Sequence[str] = QUICK,
 ) -> Evaluation:
     """Translations of the first `limit` examples of a split (0: all), and what they score."""
     encoded, pairs = _first(data, split, limit)
-    metrics: dict[str, float] = {}
+    statistics: dict[str, Statistics] = {}
     translations: dict[str, list[Translation]] = {}
     for mode, strategy in searches.items():
         found = translator.search(params, encoded.source, strategy)
         translations[mode] = [best for best, *_ in found]
-        references = [data.target.normalize_text(pair.target) for pair in pairs]
-        scores = corpus_scores([best.text for best in translations[mode]], references)
-        metrics |= {name + SUFFIXES[mode]: value for name, value in scores.items()}
-    return Evaluation(metrics, translations)
+        texts = [best.text for best in translations[mode]]
+        references = references_of(data, pairs)
+        statistics[SUFFIXES[mode]] = sentence_statistics(texts, references, counts)
+    return Evaluation(statistics, translations, {})
+
+
+def references_of(data: Data, pairs: Sequence[Pair]) -> References:
+    """All references of each pair, in the form that a translation would have."""
+    normalize = data.target.normalize_text
+    return [tuple(dict.fromkeys(map(normalize, pair.references))) for pair in pairs]
 
 
 def _first(data: Data, split: str, limit: int) -> tuple[Encoded, list[Pair]]:
@@ -175,19 +226,14 @@ def _first(data: Data, split: str, limit: int) -> tuple[Encoded, list[Pair]]:
 
 def _compare(
     alignment_BTNS: np.ndarray, index_B: np.ndarray, encoded: Encoded, pairs: Sequence[Pair]
-) -> GoldSums:
-    """The rows of a batch whose gold links are known."""
+) -> tuple[np.ndarray, np.ndarray]:
+    """The examples of a batch whose gold links are known, and their `gold_counts`."""
     rows = [i for i in np.flatnonzero(index_B >= 0) if pairs[index_B[i]].alignment is not None]
-    index_B = index_B[rows]
+    index_I = index_B[rows]
     # A row ends in the end token, which is no word.
-    source_words_B, target_words_B = (
-        np.array([len(side[i]) - 1 for i in index_B], np.int64)
+    source_words_I, target_words_I = (
+        np.array([len(side[i]) - 1 for i in index_I], np.int64)
         for side in (encoded.source, encoded.target)
     )
-    gold = [pairs[i].alignment for i in index_B]
-    return gold_sums(alignment_BTNS[rows], source_words_B, target_words_B, gold)
-
-
-def _perplexity(loss: float) -> float:
-    """exp(loss), where a hopeless loss gives infinity instead of a warning."""
-    return float(np.exp(min(loss, 700.0)))
+    gold = [pairs[i].alignment for i in index_I]
+    return index_I, gold_counts(alignment_BTNS[rows], source_words_I, target_words_I, gold)

@@ -13,15 +13,21 @@ DECIMALS = 3  # of alignment weights in the files
 def as_line(
     index: int,
     source: str,
-    reference: str | None,
+    references: Sequence[str] | None,
     found: Translation,
     gold: Sequence[tuple[int, int]] | None,
 ) -> dict[str, Any]:
-    """One prediction with all that a report needs of it."""
+    """One prediction with all that a report needs of it.
+
+    `reference` is the first of the references, None where none is known; `references` holds all
+    where there are several.
+    """
+    known = list(references or ())
     return {
         "index": index,
         "source": source,
-        "reference": reference,
+        "reference": known[0] if known else None,
+        **({"references": known} if len(known) > 1 else {}),
         "hypothesis": found.text,
         "score": round(found.score, 6),
         "source_tokens": found.source_tokens,

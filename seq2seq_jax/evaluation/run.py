@@ -22,9 +22,11 @@ from seq2seq_jax.evaluation.assembly import (
     load_vocabularies,
     same_config,
     shapes_of,
+    summary,
     validation,
 )
 from seq2seq_jax.evaluation.evaluator import Evaluator, score_searches, searches_of
+from seq2seq_jax.evaluation.metrics import TEXT_COUNTS
 from seq2seq_jax.models.seq2seq import count_parameters, initializer
 from seq2seq_jax.training import groups, loop
 from seq2seq_jax.training.checkpoints import restore_average, restore_best
@@ -121,6 +123,12 @@ class Run(Translates):
         self, split: str = "test", modes: Sequence[str] = ("forced", "free", "greedy")
     ) -> dict[str, float]:
         """Metrics of a split of the run's own data; writes predictions/SPLIT.{json,jsonl}."""
+        return self.evaluation(split, modes)["metrics"]
+
+    def evaluation(
+        self, split: str = "test", modes: Sequence[str] = ("forced", "free", "greedy")
+    ) -> dict[str, Any]:
+        """As `evaluate`: all that predictions/SPLIT.json holds, also intervals and lengths."""
         data = load_data(self.config.data, (self.source, self.target))
         evaluator = Evaluator(self.config, self._graphdef, data, shapes_of(self.config, data))
         return evaluate(self.workdir, evaluator, self._params, self.step, split, modes)
@@ -158,9 +166,20 @@ class Ensemble(Translates):
 
     def evaluate(self, split: str = "test", modes: Sequence[str] = ("greedy",)) -> dict[str, float]:
         """Metrics of translations of a split of the first run's data; nothing is written."""
+        return self.evaluation(split, modes)["metrics"]
+
+    def evaluation(self, split: str = "test", modes: Sequence[str] = ("greedy",)) -> dict[str, Any]:
+        """As `evaluate`, with intervals and scores by length."""
         data = load_data(self.config.data, (self.source, self.target))
-        searches = searches_of(self.config.evaluation, modes)
-        return score_searches(self._translator, self._parts, data, split, searches).metrics
+        found = score_searches(
+            self._translator,
+            self._parts,
+            data,
+            split,
+            searches_of(self.config.evaluation, modes),
+            counts=tuple(TEXT_COUNTS),
+        )
+        return summary(found, data, split)
 
 
 def load_ensemble(workdirs: Sequence[str | Path], *arguments, **options) -> Ensemble:

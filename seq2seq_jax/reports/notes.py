@@ -4,8 +4,8 @@ from typing import Any
 
 import pandas as pd
 
+from seq2seq_jax.evaluation.bootstrap import RESAMPLES
 from seq2seq_jax.reports.results import Results
-from seq2seq_jax.reports.significance import RESAMPLES
 from seq2seq_jax.training import groups
 
 SIGNIFICANT = 0.05
@@ -49,7 +49,7 @@ def signatures(results: Results, metrics: list[str]) -> list[str]:
         for seed in results.finished(cell)
     ]
     notes = []
-    for metric, name in (("bleu", "BLEU"), ("chrf", "chrF")):
+    for metric, name in (("bleu", "BLEU"), ("chrf", "chrF"), ("ter", "TER")):
         key = f"{metric}_signature"
         found = [test[key] for test in tested if key in test]
         if metric in metrics and found:

@@ -9,13 +9,10 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from matplotlib.ticker import MaxNLocator, NullFormatter, ScalarFormatter
 
-from seq2seq_jax.evaluation.metrics import (
-    bleu_from_statistics,
-    bleu_statistics,
-    exact_matches,
-)
+from seq2seq_jax.evaluation.lengths import COUNTS, length_bins, scores_in_bins, source_words
+from seq2seq_jax.evaluation.metrics import Statistics, sentence_statistics
 from seq2seq_jax.reports.columns import COLUMNS
-from seq2seq_jax.reports.results import Results
+from seq2seq_jax.reports.results import Results, references_of
 from seq2seq_jax.reports.style import (
     CHARACTER,
     COLOURS,
@@ -27,7 +24,6 @@ from seq2seq_jax.reports.style import (
     short,
     styled,
 )
-from seq2seq_jax.types import EOS, SPECIALS
 
 CURVES = ("perplexity", "exact_match", "bleu", "aer")
 DIAGNOSTICS = (
@@ -36,7 +32,6 @@ DIAGNOSTICS = (
     "alignment_monotonicity",
     "gold_distance",
 )
-LENGTH_BINS = 8
 RATIO = "teacher_forcing.ratio"
 SCHEDULE = "teacher_forcing.schedule"
 
@@ -86,25 +81,25 @@ def scores_by_length(results: Results) -> Figure | None:
 
     From predictions/test.jsonl of the finished runs.
     """
-    frame = _predicted(results)
-    if frame.empty:
+    tested = _tested(results)
+    if not tested:
         return None
-    bins = length_bins(frame["words"].tolist())
-    first = frame[
-        (frame["cell"] == frame["cell"].iloc[0]) & (frame["seed"] == frame["seed"].iloc[0])
-    ]
-    counts = [int(first["words"].between(low, high).sum()) for low, high in bins]
+    words_first, _ = next(seeds[0] for seeds in tested.values())
+    bins = length_bins(
+        [count for seeds in tested.values() for words, _ in seeds for count in words]
+    )
+    counts = [sum(low <= count <= high for count in words_first) for low, high in bins]
+    x = np.flatnonzero(counts)
+    values = {
+        cell: [scores_in_bins(statistics, words, bins) for words, statistics in seeds]
+        for cell, seeds in tested.items()
+    }
     figure, panels = _panels(2)
     for panel, metric in zip(panels, ("exact_match", "bleu"), strict=True):
         for cell, (colour, dash) in line_styles(results.cells).items():
-            rows = [
-                [_score(part[part["words"].between(low, high)], metric) for low, high in bins]
-                for _, part in frame[frame["cell"] == cell].groupby("seed")
-            ]
-            if rows:
-                scores = np.array(rows) * COLUMNS[metric].scale
-                x = np.flatnonzero(counts)
-                scores = scores[:, x]
+            if cell in values:
+                rows = [[line[metric] for line in seed] for seed in values[cell]]
+                scores = np.array(rows)[:, x] * COLUMNS[metric].scale
                 panel.plot(x, scores.mean(axis=0), dash, color=colour, marker="o", ms=4, label=cell)
                 panel.fill_between(
                     x, scores.min(axis=0), scores.max(axis=0), color=colour, alpha=0.18, lw=0
@@ -248,42 +243,19 @@ def alignment(line: dict[str, Any], title: str = "") -> Figure | None:
     return figure
 
 
-def length_bins(lengths: list[int]) -> list[tuple[int, int]]:
-    """Bins (least, greatest) of equal, round width, at most LENGTH_BINS, that hold all lengths."""
-    widths = [step * 10**power for power in range(7) for step in (1, 2, 5)]
-    for width in widths:
-        first, last = (min(lengths) - 1) // width, (max(lengths) - 1) // width
-        if last - first < LENGTH_BINS:
-            break
-    return [(i * width + 1, (i + 1) * width) for i in range(first, last + 1)]
-
-
-def _predicted(results: Results) -> pd.DataFrame:
-    """A row for each test sentence of each finished run, with what scores are made of."""
-    rows = []
+def _tested(results: Results) -> dict[str, list[tuple[list[int], Statistics]]]:
+    """cell -> for each finished seed, words of the sources and what the scores are made of."""
+    tested: dict[str, list[tuple[list[int], Statistics]]] = {}
     for cell in results.cells:
         for seed in results.finished(cell):
             lines = results.predictions(cell, seed, "test")
             if lines:
+                words = [source_words(line["source_tokens"]) for line in lines]
                 hypotheses = [line["hypothesis"] for line in lines]
-                references = [line["reference"] for line in lines]
-                matches = exact_matches(hypotheses, references)
-                counts = bleu_statistics(hypotheses, references)
-                for line, match, count in zip(lines, matches, counts, strict=True):
-                    tokens = line["source_tokens"]
-                    words = len(tokens) - (tokens[-1:] == [SPECIALS[EOS]])
-                    rows.append((cell, seed, words, match, count))
-    return pd.DataFrame(rows, columns=["cell", "seed", "words", "match", "counts"])
-
-
-def _score(sentences: pd.DataFrame, metric: str) -> float:
-    if sentences.empty:
-        return float("nan")
-    if metric == "exact_match":
-        return float(sentences["match"].mean())
-    sums = np.sum(sentences["counts"].tolist(), axis=0)
-    has_all_orders = sums[7] > 0  # without any 4-gram BLEU says nothing
-    return bleu_from_statistics(sums) if has_all_orders else float("nan")
+                references = [references_of(line) for line in lines]
+                statistics = sentence_statistics(hypotheses, references, COUNTS)
+                tested.setdefault(cell, []).append((words, statistics))
+    return tested
 
 
 def _finals(results: Results, metrics: tuple[str, ...]) -> pd.DataFrame:

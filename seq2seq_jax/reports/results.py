@@ -6,7 +6,7 @@ environment.json, metrics.jsonl, predictions/, DONE and FAILED.
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -114,6 +114,11 @@ def read_results(workdir: str | Path) -> Results:
         environments=[environment for environment in environments if environment],
         problems=problems,
     )
+
+
+def references_of(line: Mapping[str, Any]) -> tuple[str, ...]:
+    """All references of a line of predictions/<split>.jsonl."""
+    return tuple(line["references"]) if "references" in line else (line["reference"],)
 
 
 def _run_folders(folder: Path, sweep: dict[str, Any]) -> dict[tuple[str, int], Path]:

@@ -51,12 +51,15 @@ def make_table(
 ) -> Table:
     """The table of all cells in the sweep's order, then rows that only exist in `published`.
 
-    `comparisons` are those of `compare_with_baseline`; `published` is a file for `read_published`.
-    Raises InputError for unknown columns in sweep.json and what `read_published` refuses.
+    Columns: those of sweep.json, else DEFAULT_COLUMNS and what `published` has numbers for.
+    `comparisons` are those of `compare_with_baseline`, shown where their metric is a column;
+    `published` is a file for `read_published`. Raises InputError for unknown columns in sweep.json
+    and what `read_published` refuses.
     """
     elsewhere = read_published(Path(published)) if published else {}
     values = {cell: _values(results, cell) for cell in results.cells}
-    named = results.columns or list(DEFAULT_COLUMNS)
+    wanted = {*DEFAULT_COLUMNS, *(metric for row in elsewhere.values() for metric in row)}
+    named = results.columns or [metric for metric in COLUMNS if metric in wanted]
     unknown = [metric for metric in named if metric not in COLUMNS]
     if unknown:
         raise InputError(
@@ -70,6 +73,7 @@ def make_table(
     comparisons = [
         item._replace(**{x: getattr(item, x) * COLUMNS[item.metric].scale for x in _UNITS})
         for item in comparisons
+        if COLUMNS[item.metric] in columns
     ]
     for item in comparisons:
         if item.metric in values[item.cell]:

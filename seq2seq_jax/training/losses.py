@@ -22,12 +22,12 @@ def block_size(positions: int) -> int:
 
 
 class TokenSums(NamedTuple):
-    """Sums over the real tokens of a batch. Losses in nats."""
+    """Sums over the real tokens of a batch, or of each of its rows. Losses in nats."""
 
-    objective: Float[Array, ""]
-    loss: Float[Array, ""]
-    correct: Float[Array, ""]
-    tokens: Float[Array, ""]
+    objective: Float[Array, "..."]
+    loss: Float[Array, "..."]
+    correct: Float[Array, "..."]
+    tokens: Float[Array, "..."]
 
 
 class _Slopes(NamedTuple):
@@ -72,6 +72,36 @@ def cross_entropy(
     return jax.tree.map(jnp.sum, each(readout_GNH, target_GN))
 
 
+def sentence_sums(
+    readout_BTH: Float[Array, "B T H"], layer: OutputLayer, target_BT: Int[Array, "B T"]
+) -> TokenSums:
+    """The sums of each row, without label smoothing, by the same blocks as `cross_entropy`.
+
+    They have no gradient, and each row is added up in the same order whatever its neighbours.
+    """
+    readout_NH, target_N = readout_BTH.reshape(-1, readout_BTH.shape[-1]), target_BT.reshape(-1)
+    size = block_size(len(target_N))
+    gold_N, order_N = _real_first(target_N, size)
+
+    def block(i, kept: TokenSums) -> TokenSums:
+        gold_K, order_K = (lax.dynamic_slice_in_dim(x, i * size, size) for x in (gold_N, order_N))
+        found, _ = _compare(layer(readout_NH[order_K]), gold_K, 0.0)
+        return jax.tree.map(
+            lambda all_N, part_K: lax.dynamic_update_slice_in_dim(all_N, part_K, i * size, 0),
+            kept,
+            found,
+        )
+
+    start = TokenSums(*(jnp.zeros(len(order_N)) for _ in TokenSums._fields))
+    real_N = target_N != PAD
+    found = lax.fori_loop(0, -(-real_N.sum() // size), block, start)
+    place_N = jnp.cumsum(real_N) - 1
+    return jax.tree.map(
+        lambda all_N: jnp.where(real_N, all_N[place_N], 0.0).reshape(target_BT.shape).sum(axis=1),
+        found,
+    )
+
+
 @partial(jax.custom_vjp, nondiff_argnums=(5, 6))
 def _sums(readout_NH, target_N, kernel_HV, bias_V, smoothing, dtype, axes):
     inputs = readout_NH, target_N, kernel_HV, bias_V, smoothing
@@ -95,9 +125,7 @@ def _over_blocks(readout_NH, target_N, kernel_HV, bias_V, smoothing, dtype, axes
     """The sums, and the objective's slopes or None."""
     size = block_size(len(target_N))
     real_N = target_N != PAD
-    order_N = jnp.argsort(~real_N)  # stable: the real tokens, then the padding
-    rest = (0, -len(target_N) % size)
-    gold_N, order_N = jnp.pad(jnp.take(target_N, order_N), rest), jnp.pad(order_N, rest)
+    gold_N, order_N = _real_first(target_N, size)
 
     def block(i, carry):
         sums, slope = carry
@@ -113,7 +141,7 @@ def _over_blocks(readout_NH, target_N, kernel_HV, bias_V, smoothing, dtype, axes
                 slope.kernel_HV + product(readout_KH.T, slope_KV, dtype),
                 slope.bias_V + slope_KV.sum(axis=0),
             )
-        return jax.tree.map(jnp.add, sums, found), slope
+        return jax.tree.map(lambda total, part_K: total + part_K.sum(), sums, found), slope
 
     tokens = real_N.sum()
     if axes:  # one count for all, or the loop under vmap could not slice
@@ -129,8 +157,15 @@ def _over_blocks(readout_NH, target_N, kernel_HV, bias_V, smoothing, dtype, axes
     return sums, slope
 
 
+def _real_first(target_N: Int[Array, " N"], size: int):
+    """(gold, places) of the real tokens in their order, then padding up to whole blocks."""
+    order_N = jnp.argsort(target_N == PAD)  # stable
+    rest = (0, -len(target_N) % size)
+    return jnp.pad(jnp.take(target_N, order_N), rest), jnp.pad(order_N, rest)
+
+
 def _compare(logits_KV, gold_K, smoothing) -> tuple[TokenSums, Float[Array, "K V"]]:
-    """The sums of some tokens, padding left out, and the slope of their objective in the logits."""
+    """What each token adds, nothing for padding, and the slope of the objective in the logits."""
     real_K = gold_K != PAD
     gold_logit_K1 = jnp.take_along_axis(logits_KV, gold_K[:, None], axis=1)
     normalizer_K1 = jax.nn.logsumexp(logits_KV, axis=1, keepdims=True)
@@ -142,7 +177,7 @@ def _compare(logits_KV, gold_K, smoothing) -> tuple[TokenSums, Float[Array, "K V
     is_gold_KV = jax.nn.one_hot(gold_K, logits_KV.shape[1], dtype=bool)
     wanted_KV = (1 - smoothing) * is_gold_KV + smoothing / logits_KV.shape[1]
     slope_KV = jnp.where(real_K[:, None], jnp.exp(logits_KV - normalizer_K1) - wanted_KV, 0.0)
-    return TokenSums(*(jnp.sum(jnp.where(real_K, part, 0.0)) for part in parts)), slope_KV
+    return TokenSums(*(jnp.where(real_K, part, 0.0) for part in parts)), slope_KV
 
 
 def coverage_loss(

@@ -22,6 +22,7 @@ from seq2seq_jax.data.holdout import same
 from seq2seq_jax.data.tfds_source import data_dir, find_columns, load_tfds, prepare
 from seq2seq_jax.types import InputError, Pair
 from tests.data.real_data import real
+from tests.data.tiny_g2p import write_g2p
 
 
 class TinyTranslate(tfds.core.GeneratorBasedBuilder):
@@ -222,12 +223,6 @@ def test_tatoeba_reads_the_archive_and_names_a_bad_line(tmp_path):
     (tmp_path / "fra.txt").write_text("Go.\tVa !\nonly one\n")
     with pytest.raises(InputError, match=r"fra\.txt:2: expected English TAB French, got 'only one"):
         load_pairs(data("tatoeba/en_fr", tmp_path))
-
-
-def write_g2p(folder: Path, train: str) -> None:
-    (folder / "g014b2b.train").write_text(train)
-    (folder / "g014b2b.words").write_text("ABBE\nABLE\n")
-    (folder / "g014b2b.ref").write_text("ABBE\tAE B IY\tAE B EY\nABLE\tEY B AH L\n")
 
 
 def test_g2p_words_and_references(tmp_path):

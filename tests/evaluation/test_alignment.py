@@ -3,8 +3,8 @@ import pytest
 
 from seq2seq_jax.evaluation.alignment import (
     alignment_error_rate,
+    gold_counts,
     gold_metrics,
-    gold_sums,
     hard_links,
 )
 from seq2seq_jax.types import InputError
@@ -89,30 +89,30 @@ def test_corpus_numbers_are_the_formulas_for_each_head_and_for_the_mean():
     for name, head in ({"": alignment_BTNS.mean(axis=2)} | heads).items():
         aer, distance = reference(head, *lengths, gold)
         expected |= {f"aer{name}": aer, f"gold_distance{name}": distance}
-    found = gold_metrics([gold_sums(alignment_BTNS, *lengths, gold)])
+    found = gold_metrics(gold_counts(alignment_BTNS, *lengths, gold).sum(axis=0))
     assert found == pytest.approx(expected, rel=1e-6)
     assert found["aer/head0"] != found["aer/head1"]
 
 
-def test_batches_add_up_whatever_their_padding():
+def test_sentences_count_the_same_whatever_their_padding():
     alignment_BTNS, *lengths, gold = corpus()
     parts = [slice(0, 5), slice(5, 5), slice(5, None)]  # also a batch without known links
     batches = [
-        gold_sums(
+        gold_counts(
             np.pad(alignment_BTNS[part], ((0, 0), (0, i), (0, 0), (0, i))),
             *(length[part] for length in lengths),
             gold[part],
         )
         for i, part in enumerate(parts)
     ]
-    whole = gold_metrics([gold_sums(alignment_BTNS, *lengths, gold)])
-    assert gold_metrics(batches) == pytest.approx(whole, rel=1e-12)
+    whole = gold_counts(alignment_BTNS, *lengths, gold)
+    np.testing.assert_allclose(np.concatenate(batches), whole, rtol=1e-12)
 
 
 def one_sentence(alignment_TS, gold):
     """Three source and two target words, no end tokens."""
     alignment_BTNS = np.array(alignment_TS)[None, :, None]
-    return gold_metrics([gold_sums(alignment_BTNS, np.array([3]), np.array([2]), [gold])])
+    return gold_metrics(gold_counts(alignment_BTNS, np.array([3]), np.array([2]), [gold])[0])
 
 
 def test_extremes_and_repeated_links():
@@ -135,5 +135,6 @@ def test_links_proposed_where_the_gold_has_none_are_errors():
 
 
 def test_no_links_at_all():
+    assert one_sentence([[0.0, 0, 0], [0, 0, 0]], []) == {}
     with pytest.raises(InputError, match="without links"):
         alignment_error_rate(0, 0, 0)

@@ -4,6 +4,7 @@ import pytest
 from seq2seq_jax.data import Data, Encoded
 from seq2seq_jax.data.vocabulary import Vocabulary
 from seq2seq_jax.evaluation.evaluator import Evaluator
+from seq2seq_jax.evaluation.metrics import scores, total
 from seq2seq_jax.types import SPECIALS, Pair, Splits
 from tests.small import SOURCE_SIZE, TARGET_SIZE, small_batch, small_config, small_model
 
@@ -27,17 +28,26 @@ def small_data(gold):
     return Data(*vocabularies, Splits([], [], pairs), {"test": Encoded(*sides)})
 
 
-def evaluate(batch_size, gold=GOLD, mode="forced", shapes=((8, 8),), **model):
+def evaluation(batch_size, gold=GOLD, mode="forced", shapes=((8, 8),), **model):
     config = small_config(**model)
     config.evaluation.batch_size = batch_size
     graphdef, params = small_model(**model)
     evaluator = Evaluator(config, graphdef, small_data(gold), shapes)
-    return evaluator(params, "test", [mode]).metrics
+    return evaluator(params, "test", [mode])
+
+
+def evaluate(*args, **kwargs):
+    return evaluation(*args, **kwargs).metrics
 
 
 @pytest.fixture(scope="module")
-def metrics():
-    return evaluate(batch_size=4)
+def whole():
+    return evaluation(batch_size=4)
+
+
+@pytest.fixture
+def metrics(whole):
+    return whole.metrics
 
 
 def test_forced_evaluation_tells_how_the_model_attends(metrics):
@@ -49,9 +59,21 @@ def test_forced_evaluation_tells_how_the_model_attends(metrics):
 
 
 @pytest.mark.parametrize("batch_size", [1, 3])
-def test_batches_and_padding_change_nothing(metrics, batch_size):
+def test_batches_and_padding_change_nothing(whole, batch_size):
     """One a batch: the third has no known links. Three: two rows only fill up the second batch."""
-    assert evaluate(batch_size, shapes=((6, 7),)) == pytest.approx(metrics, rel=1e-5)
+    found = evaluation(batch_size, shapes=((6, 7),))
+    assert found.metrics == pytest.approx(whole.metrics, rel=1e-5)
+    for name, counts_NC in whole.statistics[""].items():
+        np.testing.assert_allclose(found.statistics[""][name], counts_NC, rtol=1e-5)
+
+
+def test_statistics_are_those_of_each_sentence(whole):
+    """The targets have 4, 2, 1 and 5 tokens; the gold 2, no, unknown and 1 links."""
+    statistics = whole.statistics[""]
+    assert statistics["nats"][:, 1].tolist() == [4, 2, 1, 5]
+    assert statistics["links"][:, 0].tolist() == [2, 0, 0, 1]
+    assert (statistics["links"][2] == 0).all()
+    assert scores(total(statistics)).items() <= whole.metrics.items()
 
 
 def test_without_gold_links_there_is_nothing_to_compare_with():

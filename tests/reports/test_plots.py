@@ -84,20 +84,6 @@ def test_curves_of_a_run_under_way(tmp_path):
     assert lines_of(titled(figure, "BLEU"))["a"] == ([100], [pytest.approx(22.5)])
 
 
-@pytest.mark.parametrize(
-    ("lengths", "bins"),
-    [
-        ([3, 4, 5], [(3, 3), (4, 4), (5, 5)]),
-        ([1, 8], [(i, i) for i in range(1, 9)]),
-        ([1, 9], [(1, 2), (3, 4), (5, 6), (7, 8), (9, 10)]),
-        ([4, 40], [(i + 1, i + 5) for i in range(0, 40, 5)]),
-        ([7], [(7, 7)]),
-    ],
-)
-def test_length_bins(lengths, bins):
-    assert plots.length_bins(lengths) == bins
-
-
 def test_scores_by_length_count_the_right_sentences(tmp_path):
     # Source words: 3, 3, 10, 2, 7, 3. "none" gets 2, 4 and (seed 0 only) 5 wrong.
     figure = plots.scores_by_length(read_results(fake_sweep.quickstart(tmp_path)))

@@ -1,16 +1,10 @@
 import numpy as np
 import pytest
 
-from seq2seq_jax.evaluation.metrics import bleu_statistics, corpus_scores, exact_matches
+from seq2seq_jax.evaluation import metrics
+from seq2seq_jax.evaluation.bootstrap import RESAMPLES
 from seq2seq_jax.reports.results import read_results
-from seq2seq_jax.reports.significance import (
-    RESAMPLES,
-    System,
-    bootstrap,
-    compare_with_baseline,
-    resampled_scores,
-    resamples,
-)
+from seq2seq_jax.reports.significance import compare_with_baseline
 from tests.reports import fake_sweep
 
 WORDS = [f"word{i}" for i in range(12)]
@@ -27,50 +21,8 @@ def corpus(sentences: int, share: float, seed: int) -> tuple[list[str], list[str
     return hypotheses, references
 
 
-def system(hypotheses, references) -> System:
-    matches = exact_matches(hypotheses, references).astype(np.int64)
-    return System([], matches, bleu_statistics(hypotheses, references))
-
-
-def test_every_resample_is_scored_like_a_corpus():
-    hypotheses, references = corpus(30, 0.5, seed=0)
-    times_RN = resamples(30)
-    assert times_RN.shape == (RESAMPLES + 1, 30)
-    assert (times_RN[0] == 1).all()
-    assert (times_RN.sum(axis=1) == 30).all()
-    scores = resampled_scores(system(hypotheses, references), times_RN)
-    for r in (0, 1, 7):
-        drawn = np.repeat(np.arange(30), times_RN[r].astype(int))
-        expected = corpus_scores([hypotheses[i] for i in drawn], [references[i] for i in drawn])
-        assert scores["bleu"][r] == pytest.approx(expected["bleu"], rel=1e-12)
-        assert scores["exact_match"][r] == pytest.approx(expected["exact_match"], abs=1e-12)
-
-
-def test_draws_are_uniform_with_replacement():
-    times_RN = resamples(50)[1:]
-    # Times drawn are Binomial(50, 1/50): mean 1, variance 0.98; 50,000 of them.
-    assert times_RN.mean() == 1
-    assert times_RN.var() == pytest.approx(0.98, rel=0.05)
-    np.testing.assert_allclose(times_RN.mean(axis=0), 1, atol=5 * np.sqrt(0.98 / RESAMPLES))
-
-
-def test_draws_are_the_same_each_time():
-    np.testing.assert_array_equal(resamples(20), resamples(20))
-    assert (resamples(20, seed=1) != resamples(20)).any()
-
-
-def test_p_counts_the_resamples_on_the_other_side():
-    differences = np.array([1.0] * 96 + [-1.0] * 2 + [0.0])
-    # Three of 99 are at or below zero: p = 2 (1 + 3) / (1 + 99).
-    assert bootstrap(differences)[2] == pytest.approx(0.08)
-    assert bootstrap(-differences)[2] == pytest.approx(0.08)
-    assert bootstrap(np.zeros(1000))[2] == 1.0
-    assert bootstrap(np.ones(999))[2] == pytest.approx(0.002)
-
-
-def test_interval_holds_95_percent():
-    low, high, _ = bootstrap(np.arange(1001.0))
-    assert (low, high) == (25.0, 975.0)
+def corpus_scores(hypotheses, references) -> dict[str, float]:
+    return metrics.corpus_scores(hypotheses, [(text,) for text in references])
 
 
 def sweep(folder, **hypotheses):
@@ -116,12 +68,15 @@ def test_a_clearly_better_system_differs(tmp_path, many):
     assert [(item.cell, item.metric) for item in comparisons] == [
         ("b", "exact_match"),
         ("b", "bleu"),
+        ("b", "token_error_rate"),
     ]
     for comparison in comparisons:
         metric = comparison.metric
         expected = corpus_scores(better, many)[metric] - corpus_scores(worse, many)[metric]
         assert comparison.difference == pytest.approx(expected, rel=1e-9)
-        assert 0 < comparison.low < comparison.difference < comparison.high
+        sign = -1 if metric == "token_error_rate" else 1
+        limits = sorted((sign * comparison.low, sign * comparison.high))
+        assert 0 < limits[0] < sign * comparison.difference < limits[1]
         assert comparison.p == pytest.approx(2 / (RESAMPLES + 1))
 
 

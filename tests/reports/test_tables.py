@@ -255,6 +255,26 @@ def published_file(folder, *lines):
     return path
 
 
+def test_a_published_metric_gets_its_column(tmp_path):
+    """The error rates of grapheme-to-phoneme are no default columns."""
+    final = {"test/bleu": 80.0, "test/token_error_rate": 0.0612, "test/sequence_error_rate": 0.25}
+    fake_sweep.write_sweep(tmp_path / "s", {"a": {}}, seeds=(0,))
+    fake_sweep.write_run(tmp_path / "s" / "a" / "seed0", final=final, done=fake_sweep.done())
+    assert table_of(tmp_path / "s").columns[0].metric == "bleu"
+    path = published_file(tmp_path, "Yao & Zweig 2015,token_error_rate,5.45,the paper,S")
+    lines = formats.markdown(table_of(tmp_path / "s", published=path)).splitlines()
+    assert lines[0].startswith(
+        "| cell | BLEU ↑ | token error rate (%) ↓ | token error rate (%), published | parameters |"
+    )
+    assert lines[2].startswith("| a (baseline) | 80.00 | 6.12 | - |")
+
+
+def test_differences_are_shown_for_the_columns_alone(tmp_path):
+    folder = one_metric(tmp_path, "bleu", a=[1.0], b=[2.0])
+    both = [Comparison("b", metric, 1.5, 1.0, 2.0, 0.01) for metric in ("bleu", "chrf")]
+    assert [item.metric for item in table_of(folder, both).comparisons] == ["bleu"]
+
+
 def test_published_numbers_stand_beside_ours(tmp_path):
     folder = one_metric(tmp_path / "s", "bleu", a=[27.5], b=[28.0])
     path = published_file(tmp_path, "b,bleu,28.30,a tutorial,P", "Luong 2015,bleu,20.9,the paper,S")

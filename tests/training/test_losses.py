@@ -7,7 +7,7 @@ import pytest
 
 from seq2seq_jax.models.layers import OutputLayer
 from seq2seq_jax.training import losses
-from seq2seq_jax.training.losses import cross_entropy
+from seq2seq_jax.training.losses import cross_entropy, sentence_sums
 from tests import reference
 from tests.small import rows
 
@@ -45,6 +45,22 @@ def test_sums_are_those_of_the_paper(entropy, smoothing):
     np.testing.assert_allclose(sums.loss, total(0.0), rtol=1e-6)  # never smoothed
     assert sums.tokens == 8
     assert sums.correct == sum(np.argmax(LOGITS[at]) == TARGET[at] for at in REAL)
+
+
+@pytest.mark.parametrize("size", [20, 3])
+def test_sums_of_each_sentence(size, monkeypatch):
+    """... are those of the sentence alone; the third has no token."""
+    monkeypatch.setitem(losses.BLOCK, "cpu", size)
+    found = sentence_sums(READOUT, LAYER, TARGET)
+    alone = [sentence_sums(READOUT[b : b + 1], LAYER, TARGET[b : b + 1]) for b in range(4)]
+    gold = np.array(TARGET)
+    each = {at: reference.smoothed_cross_entropy(LOGITS[at], gold[at], 0.0) for at in REAL}
+    for b in range(4):
+        own = [at for at in REAL if at[0] == b]
+        np.testing.assert_allclose(found.loss[b], sum(each[at] for at in own), rtol=1e-6)
+        np.testing.assert_allclose(found.loss[b], alone[b].loss[0], rtol=1e-6)
+        assert found.tokens[b] == len(own)
+        assert found.correct[b] == sum(np.argmax(LOGITS[at]) == gold[at] for at in own)
 
 
 def test_slopes_are_probability_minus_smoothed_target(entropy):
