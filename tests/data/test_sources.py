@@ -53,7 +53,7 @@ def test_gzip_columns_and_line_ends(tmp_path):
     # A byte-order mark, Windows line ends, a Unicode line separator inside, no last line feed.
     write(tmp_path, t__tsv__gz="\ufeffid1\ta\tb\r\nid2\tc\u2028d\te\r\nid3\tf\tg".encode())
     splits = load_pairs(data(tmp_path, **options, columns=(2, 1)))
-    assert splits.train == [("b", "a", None), ("e", "c\u2028d", None), ("g", "f", None)]
+    assert splits.train == [Pair("b", "a"), Pair("e", "c\u2028d"), Pair("g", "f")]
 
 
 def test_lines_are_without_byte_order_mark_and_windows_ends(tmp_path):
