@@ -35,7 +35,7 @@ def load(path: str, overrides: Mapping[str, Any] = {}) -> ConfigDict:
       InputError: with every problem there is: unknown keys, wrong types, and what `validate` finds.
     """
     name, _, argument = path.partition(":")
-    module = _module(find(name))
+    module = run_file(find(name))
     config = _call(module, "get_config", *([argument] if argument else []))
     if not isinstance(config, ConfigDict):
         raise InputError(f"{name}: get_config() returned {type(config).__name__}, not a ConfigDict")
@@ -51,7 +51,7 @@ def points(path: str) -> list[dict[str, Any]]:
     A `sweep` that takes an argument gets that of the path, as `get_config` does.
     """
     name, _, argument = path.partition(":")
-    module = _module(find(name))
+    module = run_file(find(name))
     if not hasattr(module, "sweep"):
         return [{}]
     takes = argument and inspect.signature(module.sweep).parameters
@@ -78,7 +78,7 @@ def find(name: str) -> Path:
 
 def defaults() -> ConfigDict:
     """A fresh copy of `configs/default.py`: every key there is."""
-    return _module(PROJECT / "configs" / "default.py").get_config()
+    return run_file(PROJECT / "configs" / "default.py").get_config()
 
 
 def validate(config: ConfigDict) -> None:
@@ -149,8 +149,11 @@ def _problems(config: ConfigDict) -> list[str]:
     return config_checks.problems(config, flatten(config), flatten(defaults()))
 
 
-def _module(path: Path) -> ModuleType:
-    """Runs a config file; it may import the project's `configs` and `seq2seq_jax`."""
+def run_file(path: Path) -> ModuleType:
+    """The module that a file of Python is; it may import the project's `configs` and `seq2seq_jax`.
+
+    Raises InputError with file, line and reason where it cannot be run.
+    """
     if str(PROJECT) not in sys.path:
         sys.path.append(str(PROJECT))
     spec = importlib.util.spec_from_file_location(f"config_{path.stem}", path)

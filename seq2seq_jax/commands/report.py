@@ -1,6 +1,6 @@
 """Reports a sweep or a run, at any time: table, significance, curves, pictures.
 
-./launch.sh report --workdir=SWEEP [--format=md,csv,latex,html] [--published=FILE.csv]
+./launch.sh report --workdir=SWEEP [--table=experiments/NAME] [--format=md,csv,latex,html]
 """
 
 from collections.abc import Sequence
@@ -20,6 +20,13 @@ def define() -> flags.FlagValues:
         "CSV of published numbers to show beside ours: row, metric, value, source, certainty.",
         flag_values=values,
     )
+    flags.DEFINE_string(
+        "table",
+        None,
+        "Folder like experiments/scan: its table.py says which rows and columns in which order, its"
+        " published.csv what stands beside ours.",
+        flag_values=values,
+    )
     flags.DEFINE_list("format", list(FORMATS), f"Any of {', '.join(FORMATS)}.", flag_values=values)
     return values
 
@@ -30,7 +37,10 @@ def main(arguments: Sequence[str]) -> int:
     common.require(values, "workdir")
     if wrong := [name for name in values.format if name not in FORMATS]:
         raise common.UsageError(f"--format={wrong[0]}: not one of {', '.join(FORMATS)}")
+    if values.published and values.table:
+        raise common.UsageError("--table has published numbers of its own; leave --published out")
     from seq2seq_jax.reports.report import write_report
 
-    print(write_report(values.workdir, tuple(values.format), values.published).console)
+    report = write_report(values.workdir, tuple(values.format), values.published, values.table)
+    print(report.console)
     return 0

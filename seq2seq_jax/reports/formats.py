@@ -28,21 +28,27 @@ class Entry(NamedTuple):
 
 def grid(table: Table) -> tuple[list[str], list[list[Entry]]]:
     """The table as it is printed: headers, and a list of entries for each row."""
-    headers = ["cell"]
+    named = _has_names(table)
+    judged = _judged(table)
+    headers = ["row", "cell"] if named else ["cell"]
     for column in table.columns:
         headers.append(column.title + ARROWS[column.better])
-        if column.metric in table.published:
-            headers.append(f"{column.title}, published")
+        headers += [f"{column.title}, published"] * (column.metric in table.published)
+        headers += [f"{column.title}, verdict"] * (column.metric in judged)
     headers.append("seeds")
     with_status = any(row.status for row in table.rows)
     lines = []
     for row in table.rows:
-        name = f"{row.cell} (baseline)" if _is_baseline(table, row) else row.cell
-        line = [Entry(name, order=row.cell)]
+        mark = " (baseline)" * _is_baseline(table, row)
+        line = [Entry((row.cell if named else row.name) + mark, order=row.cell or None)]
+        if named:
+            line = [Entry(row.name, order=row.name), line[0] if row.cell else Entry(NOTHING)]
         for column in table.columns:
             line.append(_entry(column, row))
             if column.metric in table.published:
                 line.append(_published(column, row))
+            if column.metric in judged:
+                line.append(_verdict(column, row))
         line.append(_seeds(row))
         lines.append([*line, Entry(row.status, order=row.status)] if with_status else line)
     return [*headers, "state"] if with_status else headers, lines
@@ -70,7 +76,7 @@ def comparison_grid(table: Table) -> tuple[list[str], list[list[Entry]]]:
 
 def markdown(table: Table) -> str:
     """GitHub's tables, then the notes as a list."""
-    lines = []
+    lines = [f"**{escape_markdown(table.title)}**", ""] if table.title else []
     for headers, rows in _grids(table):
         lines.append(_markdown_line([escape_markdown(header) for header in headers]))
         lines.append(_markdown_line(["---", *["---:"] * (len(headers) - 1)]))
@@ -86,6 +92,7 @@ def markdown(table: Table) -> str:
 def latex(table: Table) -> str:
     """booktabs tables (\\usepackage{booktabs}), then the notes as small paragraphs."""
     lines = ["% needs \\usepackage{booktabs}"]
+    lines += [f"{{\\bfseries {escape_latex(table.title)}\\par}}"] if table.title else []
     for headers, rows in _grids(table):
         lines += [f"\\begin{{tabular}}{{l{'r' * (len(headers) - 1)}}}", "\\toprule"]
         lines += [" & ".join(escape_latex(header) for header in headers) + " \\\\", "\\midrule"]
@@ -108,15 +115,17 @@ def comma_separated(table: Table) -> str:
     others = [COLUMNS[metric] for metric in COLUMNS if metric in present]
     columns = list(dict.fromkeys([*table.columns, *others]))
     parts = ("", " sd", " n", " p")
-    header = ["cell"]
+    named, judged = _has_names(table), _judged(table)
+    header = ["row", "cell"] if named else ["cell"]
     for column in columns:
         header += [column.title + part for part in parts]
         header += [f"{column.title} published"] * (column.metric in table.published)
+        header += [f"{column.title} verdict"] * (column.metric in judged)
     file = io.StringIO()
     writer = csv.writer(file, lineterminator="\n")
     writer.writerow([*header, "seeds", "seeds expected", "state"])
     for row in table.rows:
-        line: list[str | float | None] = [row.cell]
+        line: list[str | float | None] = [row.name, row.cell] if named else [row.name]
         for column in columns:
             if column.metric in row.values:
                 value = row.values[column.metric]
@@ -124,7 +133,9 @@ def comma_separated(table: Table) -> str:
             else:
                 line += [None] * len(parts)
             if column.metric in table.published:
-                line.append(_published(column, row).text.replace(NOTHING, ""))
+                line.append(_or_empty(_published(column, row)))
+            if column.metric in judged:
+                line.append(_or_empty(_verdict(column, row)))
         writer.writerow([*line, row.seeds, row.expected, row.status])
     return file.getvalue()
 
@@ -133,6 +144,8 @@ def console(table: Table) -> str:
     """Plain text for a terminal; the best value of a column has a star."""
     file = io.StringIO()
     printer = Console(file=file, width=240, color_system=None)
+    if table.title:
+        printer.print(Text(f"{table.title}\n"), soft_wrap=True)
     for headers, rows in _grids(table):
         printed = ConsoleTable(box=None, pad_edge=False, padding=(0, 2, 0, 0))
         for index, header in enumerate(headers):
@@ -214,9 +227,29 @@ def _entry(column: Column, row: Row) -> Entry:
 def _published(column: Column, row: Row) -> Entry:
     if column.metric not in row.published:
         return Entry(NOTHING)
-    text = row.published[column.metric].value
-    number = re.match(r"\d+(\.\d+)?", text)
-    return Entry(text, order=float(number[0]) if number else None)
+    number = row.published[column.metric]
+    return Entry(number.text, order=float(number.value))
+
+
+def _verdict(column: Column, row: Row) -> Entry:
+    if column.metric not in row.verdicts:
+        return Entry(NOTHING)
+    text = row.verdicts[column.metric]
+    return Entry(text, order=text)
+
+
+def _or_empty(entry: Entry) -> str:
+    return "" if entry.text == NOTHING else entry.text
+
+
+def _has_names(table: Table) -> bool:
+    """Whether a paper calls our cells by other names."""
+    return any(row.cell and row.cell != row.name for row in table.rows)
+
+
+def _judged(table: Table) -> set[str]:
+    """The metrics with verdicts."""
+    return {metric for row in table.rows for metric in row.verdicts}
 
 
 def _seeds(row: Row) -> Entry:

@@ -71,6 +71,26 @@ def reading(baseline: str, spread: bool, compared: bool) -> list[str]:
     return notes
 
 
+def verdicts(given: list[str]) -> list[str]:
+    """What the verdicts mean that are in the table."""
+    if not given:
+        return []
+    rules = {
+        "(our spread)": "(our spread): the source gives no spread; value ± 2 of our standard "
+        "deviations over seeds is taken instead.",
+        "(no spread)": "(no spread): the source gives no spread and we have one seed, so the two "
+        "numbers are compared as they are.",
+        "unverified": "unverified: nobody has seen the published number in its source, so there is "
+        "no verdict.",
+    }
+    texts = [
+        "Verdict: where our mean stands, as printed, beside the published spread (low to high); "
+        "above and below are about the number, not about its worth.",
+        *(text for mark, text in rules.items() if any(mark in verdict for verdict in given)),
+    ]
+    return [" ".join(texts)]
+
+
 def padding(results: Results) -> list[str]:
     """Every run that has ever attended to padding, which none may."""
     logged = pd.concat([results.finals, results.curves])

@@ -9,10 +9,12 @@ from matplotlib.figure import Figure
 from seq2seq_jax.reports import heads, plots
 from seq2seq_jax.reports.formats import FORMATS, console
 from seq2seq_jax.reports.page import Picture, Translation, page
+from seq2seq_jax.reports.paper import read_paper
+from seq2seq_jax.reports.published import read_published
 from seq2seq_jax.reports.results import Results, read_results
 from seq2seq_jax.reports.significance import compare_with_baseline
 from seq2seq_jax.reports.style import save_png
-from seq2seq_jax.reports.tables import Table, make_table
+from seq2seq_jax.reports.tables import OURS_ALONE, Table, make_table
 from seq2seq_jax.types import InputError
 
 ALL_FORMATS = (*FORMATS, "html")
@@ -61,12 +63,14 @@ def write_report(
     workdir: str | Path,
     formats: Sequence[str] = ALL_FORMATS,
     published: str | Path | None = None,
+    paper: str | Path | None = None,
 ) -> Report:
     """Writes report.md, .csv, .tex and .html and figures/*.png into the folder of a sweep or run.
 
     Works at any time, also while the sweep runs. `published` is a CSV file with numbers to show
-    beside ours (`published.read_published`). Raises InputError for a folder without runs, unknown
-    formats and bad published numbers.
+    beside ours (`published.read_published`); `paper` a folder with a table of its own and such
+    numbers (`paper.read_paper`). Raises InputError for a folder without runs, unknown formats and
+    what those two refuse.
     """
     unknown = [name for name in formats if name not in ALL_FORMATS]
     if unknown:
@@ -74,7 +78,12 @@ def write_report(
             f"unknown format {', '.join(unknown)}; there are: {', '.join(ALL_FORMATS)}"
         )
     results = read_results(workdir)
-    table = make_table(results, compare_with_baseline(results), published)
+    elsewhere = OURS_ALONE
+    if paper:
+        elsewhere = read_paper(paper)
+    elif published:
+        elsewhere = OURS_ALONE._replace(published=read_published(Path(published)))
+    table = make_table(results, compare_with_baseline(results), elsewhere)
     files = []
     for name in formats:
         if name in FORMATS:

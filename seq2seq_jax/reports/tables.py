@@ -1,17 +1,23 @@
 """The table of a sweep: a row a cell, mean and standard deviation over seeds, and what to know."""
 
 import math
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from seq2seq_jax.config_checks import nearest
 from seq2seq_jax.reports import notes
 from seq2seq_jax.reports.columns import COLUMNS, DEFAULT_COLUMNS, Column
-from seq2seq_jax.reports.published import Published, read_published
+from seq2seq_jax.reports.paper import Paper
+from seq2seq_jax.reports.published import Published
 from seq2seq_jax.reports.results import Results
 from seq2seq_jax.reports.significance import Comparison
+from seq2seq_jax.reports.verdicts import verdict
 from seq2seq_jax.types import InputError
+
+COST = ("parameters", "seconds")  # stand at the end of every paper's table
+NOT_HERE = "not in this sweep"
+OURS_ALONE = Paper()
 
 
 class Value(NamedTuple):
@@ -25,17 +31,24 @@ class Value(NamedTuple):
 
 
 class Row(NamedTuple):
-    """seeds: how many ended well; expected: how many there should be; status: why fewer."""
+    """seeds: how many ended well; expected: how many there should be; status: why fewer.
 
+    name: what the row is called, by the paper or by us; cell: ours, "" where we have none.
+    verdicts: metric -> where our number stands beside the published one.
+    """
+
+    name: str
     cell: str
     values: dict[str, Value]
     published: dict[str, Published]
+    verdicts: dict[str, str]
     seeds: int
     expected: int
     status: str
 
 
 class Table(NamedTuple):
+    title: str
     columns: list[Column]
     published: list[str]  # metrics that have published numbers
     rows: list[Row]
@@ -46,29 +59,23 @@ class Table(NamedTuple):
     missing: list[str]  # runs and files that are not in the table, with the reason
 
 
-def make_table(
-    results: Results, comparisons: list[Comparison], published: str | Path | None = None
-) -> Table:
-    """The table of all cells in the sweep's order, then rows that only exist in `published`.
+def make_table(results: Results, comparisons: list[Comparison], paper: Paper = OURS_ALONE) -> Table:
+    """The rows of `paper` in its order, then our other cells, then other published rows.
 
-    Columns: those of sweep.json, else DEFAULT_COLUMNS and what `published` has numbers for.
-    `comparisons` are those of `compare_with_baseline`, shown where their metric is a column;
-    `published` is a file for `read_published`. Raises InputError for unknown columns in sweep.json
-    and what `read_published` refuses.
+    `comparisons` are those of `compare_with_baseline`. Raises InputError for unknown columns in
+    sweep.json.
     """
-    elsewhere = read_published(Path(published)) if published else {}
     values = {cell: _values(results, cell) for cell in results.cells}
-    wanted = {*DEFAULT_COLUMNS, *(metric for row in elsewhere.values() for metric in row)}
-    named = results.columns or [metric for metric in COLUMNS if metric in wanted]
+    named = [*paper.columns, *COST] if paper.columns else results.columns or DEFAULT_COLUMNS
     unknown = [metric for metric in named if metric not in COLUMNS]
     if unknown:
         raise InputError(
             f"{results.folder / 'sweep.json'}: unknown columns {', '.join(unknown)}; "
             f"there are: {', '.join(COLUMNS)}"
         )
-    present = {metric for cell in values.values() for metric in cell}
-    present |= {metric for row in elsewhere.values() for metric in row}
-    columns = [COLUMNS[metric] for metric in named if metric in present]
+    with_published = {metric for numbers in paper.published.values() for metric in numbers}
+    present = {metric for cell in values.values() for metric in cell} | with_published
+    columns = [COLUMNS[metric] for metric in dict.fromkeys(named) if metric in present]
     _mark_best(columns, values)
     comparisons = [
         item._replace(**{x: getattr(item, x) * COLUMNS[item.metric].scale for x in _UNITS})
@@ -78,28 +85,56 @@ def make_table(
     for item in comparisons:
         if item.metric in values[item.cell]:
             values[item.cell][item.metric] = values[item.cell][item.metric]._replace(p=item.p)
-    rows = [
-        Row(cell, values[cell], elsewhere.pop(cell, {}), *_status(results, cell))
-        for cell in results.cells
-    ]
-    with_published = {metric for row in rows for metric in row.published}
-    with_published |= {metric for row in elsewhere.values() for metric in row}
-    rows += [Row(name, {}, numbers, 0, 0, "published") for name, numbers in elsewhere.items()]
+    rows = [_row(results, values, paper, name, cell) for name, cell in _order(results, paper)]
     return Table(
+        title=paper.title,
         columns=columns,
         published=[column.metric for column in columns if column.metric in with_published],
         rows=rows,
         comparisons=comparisons,
         baseline=results.baseline,
         notes=[
+            *paper.notes,
             *notes.reading(results.baseline, _spread(rows), bool(comparisons)),
+            *notes.verdicts([word for row in rows for word in row.verdicts.values()]),
             *notes.signatures(results, [column.metric for column in columns]),
             *_sources(rows),
             *notes.padding(results),
         ],
         made_by=notes.made_by(results),
-        missing=notes.missing(results),
+        missing=[*_not_here(results, paper), *notes.missing(results)],
     )
+
+
+def _order(results: Results, paper: Paper) -> list[tuple[str, str]]:
+    """(name, cell) of every row; no cell: ""."""
+    ours = [(cell, cell) for cell in results.cells if cell not in paper.rows.values()]
+    listed = [(name, cell or "") for name, cell in paper.rows.items()]
+    others = [(name, "") for name in paper.published if name not in dict([*listed, *ours])]
+    return [*listed, *ours, *others]
+
+
+def _row(
+    results: Results, values: dict[str, dict[str, Value]], paper: Paper, name: str, cell: str
+) -> Row:
+    published = dict(paper.published[name]) if name in paper.published else {}
+    if cell not in values:
+        return Row(name, cell, {}, published, {}, 0, 0, NOT_HERE if cell else "published")
+    verdicts = {
+        metric: verdict(published[metric], value.mean, value.sd, COLUMNS[metric].digits)
+        for metric, value in values[cell].items()
+        if metric in published
+    }
+    return Row(name, cell, values[cell], published, verdicts, *_status(results, cell))
+
+
+def _not_here(results: Results, paper: Paper) -> list[str]:
+    """Rows of the paper whose cell the sweep does not plan."""
+    return [
+        f"Not in this sweep: {name}: no cell {cell}{nearest(cell, results.cells)}"
+        for name, cell in paper.rows.items()
+        if cell and cell not in results.cells
+    ]
 
 
 _UNITS = ("difference", "low", "high")
@@ -155,7 +190,7 @@ def _spread(rows: list[Row]) -> bool:
 def _sources(rows: list[Row]) -> list[str]:
     """Where the published numbers are from."""
     return [
-        f"Published: {row.cell}, {COLUMNS[metric].title} {number.value}: {number.source} "
+        f"Published: {row.name}, {COLUMNS[metric].title} {number.text}: {number.source} "
         f"({number.certainty})"
         for row in rows
         for metric, number in row.published.items()

@@ -186,7 +186,7 @@ def test_all_text_from_data_is_escaped(tmp_path):
         fake_sweep.write_run(tmp_path / name / "seed1", failed=EVIL)
     published = tmp_path / "published.csv"
     doubled = EVIL.replace('"', '""')
-    published.write_text(f'row,metric,value,source,certainty\n"{doubled}",bleu,"{doubled}",x,y\n')
+    published.write_text(f'row,metric,value,source,certainty\n"{doubled}",bleu,1,"{doubled}",y\n')
     write_report(tmp_path, published=published)
     page = page_of(tmp_path)
     assert len(page.all("script")) == 1

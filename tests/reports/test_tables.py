@@ -8,6 +8,8 @@ import statistics
 import pytest
 
 from seq2seq_jax.reports import formats
+from seq2seq_jax.reports.paper import Paper
+from seq2seq_jax.reports.published import read_published
 from seq2seq_jax.reports.results import read_results
 from seq2seq_jax.reports.significance import Comparison, compare_with_baseline
 from seq2seq_jax.reports.tables import make_table
@@ -18,7 +20,8 @@ NASTY = r"a|b_*c*<script>&\{x}%$#^~[l](u)`d`"
 
 
 def table_of(folder, comparisons=(), published=None):
-    return make_table(read_results(folder), list(comparisons), published)
+    numbers = read_published(published) if published else {}
+    return make_table(read_results(folder), list(comparisons), Paper(published=numbers))
 
 
 def one_metric(folder, metric, **cells):
@@ -280,10 +283,10 @@ def test_published_numbers_stand_beside_ours(tmp_path):
     path = published_file(tmp_path, "b,bleu,28.30,a tutorial,P", "Luong 2015,bleu,20.9,the paper,S")
     table = table_of(folder, published=path)
     lines = formats.markdown(table).splitlines()
-    assert lines[0].startswith("| cell | BLEU ↑ | BLEU, published | parameters |")
-    assert lines[2].startswith("| a (baseline) | 27.50 | - |")
-    assert lines[3].startswith("| b | **28.00** | 28.30 |")
-    assert lines[4].startswith("| Luong 2015 | - | 20.9 |")
+    assert lines[0].startswith("| cell | BLEU ↑ | BLEU, published | BLEU, verdict | parameters |")
+    assert lines[2].startswith("| a (baseline) | 27.50 | - | - |")
+    assert lines[3].startswith("| b | **28.00** | 28.30 | below (no spread) |")
+    assert lines[4].startswith("| Luong 2015 | - | 20.9 | - |")
     assert "- Published: b, BLEU 28.30: a tutorial (P)" in lines
     rows = list(csv.DictReader(io.StringIO(formats.comma_separated(table))))
     assert [row["BLEU published"] for row in rows] == ["", "28.30", "20.9"]
@@ -293,7 +296,7 @@ def test_published_numbers_stand_beside_ours(tmp_path):
     ("line", "message"),
     [
         ("a,bleuu,1,x,P", r"published\.csv:2: unknown metric 'bleuu'"),
-        ("a,bleu,1", r"published\.csv:2: expected 5 fields"),
+        ("a,bleu,1", r"published\.csv:2: expected 5 fields, found 3"),
     ],
 )
 def test_bad_published_lines_are_named(tmp_path, line, message):
@@ -313,7 +316,7 @@ def test_bad_published_files_are_named(tmp_path):
 
 def nasty_table(tmp_path):
     table = table_of(one_metric(tmp_path, "bleu", a=[1.0], b=[2.0]))
-    rows = [row._replace(cell=NASTY) for row in table.rows]
+    rows = [row._replace(name=NASTY, cell=NASTY) for row in table.rows]
     return table._replace(rows=rows, missing=[f"Failed: {NASTY}\nsecond line"])
 
 

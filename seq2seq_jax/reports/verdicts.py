@@ -1,0 +1,30 @@
+"""Where our number stands beside a published one: within, above or below."""
+
+import math
+
+from seq2seq_jax.reports.published import Published
+
+DEVIATIONS = 2.0
+
+
+def verdict(published: Published, mean: float, sd: float | None, digits: int) -> str:
+    """`within`, `above` or `below` the published number; about the number, not about its worth.
+
+    Our mean is compared with the published spread, low to high. Where the source gives none, with
+    value - 2 sd to value + 2 sd, sd being ours over seeds, and `(our spread)` says so. With one
+    seed on our side there is no spread at all, and `(no spread)` says so. All are compared as the
+    table prints them, to so many digits. A number that nobody has verified gets no verdict but
+    `unverified`, and neither does a mean that is no number.
+    """
+    if published.unverified:
+        return "unverified"
+    if not math.isfinite(mean):
+        return "diverged"
+    value = float(published.value)
+    low, high, rule = value, value, " (no spread)"
+    if published.low:
+        low, high, rule = float(published.low), float(published.high), ""
+    elif sd is not None and math.isfinite(sd):
+        low, high, rule = value - DEVIATIONS * sd, value + DEVIATIONS * sd, " (our spread)"
+    ours, low, high = (round(number, digits) for number in (mean, low, high))
+    return ("below" if ours < low else "above" if ours > high else "within") + rule
