@@ -1,6 +1,7 @@
 """Reports a sweep or a run, at any time: table, significance, curves, pictures.
 
-./launch.sh report --workdir=SWEEP [--table=experiments/NAME] [--format=md,csv,latex,html]
+./launch.sh report --workdir=SWEEP [--table=experiments/NAME] [--baseline=CELL]
+    [--diff=OTHER_SWEEP] [--format=md,csv,latex,html]
 """
 
 from collections.abc import Sequence
@@ -27,6 +28,12 @@ def define() -> flags.FlagValues:
         " published.csv what stands beside ours.",
         flag_values=values,
     )
+    flags.DEFINE_string(
+        "baseline", "", "Cell to compare with; otherwise the sweep's baseline.", flag_values=values
+    )
+    flags.DEFINE_string(
+        "diff", None, "Folder of another sweep to compare with, cell by cell.", flag_values=values
+    )
     flags.DEFINE_list("format", list(FORMATS), f"Any of {', '.join(FORMATS)}.", flag_values=values)
     return values
 
@@ -41,6 +48,13 @@ def main(arguments: Sequence[str]) -> int:
         raise common.UsageError("--table has published numbers of its own; leave --published out")
     from seq2seq_jax.reports.report import write_report
 
-    report = write_report(values.workdir, tuple(values.format), values.published, values.table)
+    report = write_report(
+        values.workdir,
+        formats=tuple(values.format),
+        published=values.published,
+        paper=values.table,
+        baseline=values.baseline,
+        diff=values.diff,
+    )
     print(report.console)
     return 0

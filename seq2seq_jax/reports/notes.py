@@ -4,7 +4,7 @@ from typing import Any
 
 import pandas as pd
 
-from seq2seq_jax.evaluation.bootstrap import RESAMPLES
+from seq2seq_jax.reports.differences import Difference
 from seq2seq_jax.reports.results import Results
 from seq2seq_jax.training import groups
 
@@ -57,16 +57,23 @@ def signatures(results: Results, metrics: list[str]) -> list[str]:
     return notes
 
 
-def reading(baseline: str, spread: bool, compared: bool) -> list[str]:
-    """How to read the table's marks."""
+def reading(other: str, spread: bool, differences: list[Difference]) -> list[str]:
+    """How to read the marks of a table that compares with `other`."""
     notes = []
     if spread:
         notes.append("± is the sample standard deviation over seeds (n - 1).")
-    if compared:
+    if any(item.p is not None for item in differences):
         notes.append(
-            f"† differs from the baseline {baseline} at p < {SIGNIFICANT}: two-sided paired "
-            f"bootstrap over test sentences (Koehn 2004), {RESAMPLES} resamples, scores averaged "
-            "over seeds; not corrected for the number of comparisons."
+            f"† differs from {other} at p < {SIGNIFICANT} over sentences: "
+            f"two-sided paired bootstrap over test sentences (Koehn 2004), {RESAMPLES} resamples, "
+            "scores averaged over seeds; not corrected for the number of comparisons."
+        )
+    if any(item.p_seeds is not None for item in differences):
+        notes.append(
+            f"‡ differs from {other} at p < {SIGNIFICANT} over seeds: two-sided "
+            "Welch t-test of the seeds' scores, unpaired; it takes them as independent and normal, "
+            "and with few seeds it sees large differences only; not corrected for the number of "
+            "comparisons."
         )
     return notes
 

@@ -1,5 +1,6 @@
 // A click on a header sorts by it, a second one the other way; what has no value stays last.
-for (const header of document.querySelectorAll("th")) {
+// Headers hold buttons, so that the keyboard does it too.
+for (const header of document.querySelectorAll(".sortable th")) {
   header.querySelector("button").addEventListener("click", () => {
     const table = header.closest("table");
     const column = header.cellIndex;
@@ -10,7 +11,7 @@ for (const header of document.querySelectorAll("th")) {
     const rows = [...table.tBodies[0].rows].sort((a, b) => {
       const x = order(a), y = order(b);
       if (x === undefined || y === undefined) return (x === undefined) - (y === undefined);
-      const compared = isNaN(x) || isNaN(y) ? x.localeCompare(y) : x - y;
+      const compared = isNaN(x) || isNaN(y) ? x.localeCompare(y, undefined, { numeric: true }) : x - y;
       return ascending ? compared : -compared;
     });
     table.tBodies[0].append(...rows);

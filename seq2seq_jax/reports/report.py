@@ -7,17 +7,24 @@ from typing import NamedTuple
 from matplotlib.figure import Figure
 
 from seq2seq_jax.reports import heads, plots
-from seq2seq_jax.reports.formats import FORMATS, console
-from seq2seq_jax.reports.page import Picture, Translation, page
+from seq2seq_jax.reports.diff import compare_sweeps, diff_csv, printed_diff
+from seq2seq_jax.reports.formats import FORMATS, comma_separated, console
+from seq2seq_jax.reports.grids import printed
+from seq2seq_jax.reports.page import Picture, page
 from seq2seq_jax.reports.paper import read_paper
 from seq2seq_jax.reports.published import read_published
 from seq2seq_jax.reports.results import Results, read_results
 from seq2seq_jax.reports.significance import compare_with_baseline
 from seq2seq_jax.reports.style import save_png
 from seq2seq_jax.reports.tables import OURS_ALONE, Table, make_table
+from seq2seq_jax.reports.translations import (
+    shown_translations,
+    tested_translations,
+    translations_html,
+)
 from seq2seq_jax.types import InputError
 
-ALL_FORMATS = (*FORMATS, "html")
+ALL_FORMATS = ("md", "csv", "latex", "html")
 SPREAD = "mean over seeds, band from least to greatest."
 PICTURES = (  # file, title, caption, function
     ("curves", "Learning curves", f"Validation set: {SPREAD}", plots.learning_curves),
@@ -51,7 +58,7 @@ PICTURES = (  # file, title, caption, function
 
 
 class Report(NamedTuple):
-    """console: the table as plain text; files: what was written, pictures too."""
+    """console: the tables as plain text; files: what was written, pictures too."""
 
     console: str
     files: list[Path]
@@ -64,31 +71,43 @@ def write_report(
     formats: Sequence[str] = ALL_FORMATS,
     published: str | Path | None = None,
     paper: str | Path | None = None,
+    baseline: str = "",
+    diff: str | Path | None = None,
 ) -> Report:
     """Writes report.md, .csv, .tex and .html and figures/*.png into the folder of a sweep or run.
 
     Works at any time, also while the sweep runs. `published` is a CSV file with numbers to show
     beside ours (`published.read_published`); `paper` a folder with a table of its own and such
-    numbers (`paper.read_paper`). Raises InputError for a folder without runs, unknown formats and
-    what those two refuse.
+    numbers (`paper.read_paper`); `baseline` the cell to compare with, otherwise the sweep's;
+    `diff` the folder of another sweep, whose comparison is written to diff.md, .csv and .tex.
+    Raises InputError for a folder without runs, unknown formats and cells, and what those two
+    refuse.
     """
     unknown = [name for name in formats if name not in ALL_FORMATS]
     if unknown:
         raise InputError(
             f"unknown format {', '.join(unknown)}; there are: {', '.join(ALL_FORMATS)}"
         )
-    results = read_results(workdir)
+    results = read_results(workdir, baseline)
     elsewhere = OURS_ALONE
     if paper:
         elsewhere = read_paper(paper)
     elif published:
         elsewhere = OURS_ALONE._replace(published=read_published(Path(published)))
     table = make_table(results, compare_with_baseline(results), elsewhere)
-    files = []
-    for name in formats:
-        if name in FORMATS:
-            suffix, render = FORMATS[name]
-            files.append(_write(results.folder / f"report.{suffix}", render(table)))
+    shown, files = [printed(table)], []
+    if "csv" in formats:
+        files.append(_write(results.folder / "report.csv", comma_separated(table)))
+    if diff:
+        found = compare_sweeps(results, read_results(diff))
+        shown.append(printed_diff(found))
+        if "csv" in formats:
+            files.append(_write(results.folder / "diff.csv", diff_csv(found)))
+    for stem, part in zip(("report", "diff"), shown, strict=False):
+        for name in formats:
+            if name in FORMATS:
+                suffix, render = FORMATS[name]
+                files.append(_write(results.folder / f"{stem}.{suffix}", render(part)))
     pictures = []
     for name, title, caption, draw in PICTURES:
         figure = draw(results)
@@ -96,28 +115,16 @@ def write_report(
             pictures.append(Picture(title, caption, figure))
             files.append(_png(results, name, figure))
     translations = shown_translations(results)
-    for number, sentence in enumerate(translations, start=1):
-        for translation in translations[sentence]:
+    for number, made in enumerate(translations.values(), start=1):
+        for translation in made:
             figure = plots.alignment(translation.line, title=translation.cell)
             if figure is not None:
                 files.append(_png(results, f"alignment-{number}-{translation.cell}", figure))
     if "html" in formats:
-        text = page(results, table, pictures, translations)
+        sentences = translations_html(translations, tested_translations(results))
+        text = page(results, table, shown[1:], pictures, sentences)
         files.append(_write(results.folder / "report.html", text))
-    return Report(console(table), files, table, results)
-
-
-def shown_translations(results: Results) -> dict[str, list[Translation]]:
-    """source sentence -> its translation by the first finished seed of every cell.
-
-    The sentences of `evaluation.show`, from predictions/show.jsonl.
-    """
-    shown: dict[str, list[Translation]] = {}
-    for cell in results.cells:
-        for seed in results.finished(cell)[:1]:
-            for line in results.predictions(cell, seed, "show"):
-                shown.setdefault(line["source"], []).append(Translation(cell, seed, line))
-    return shown
+    return Report("\n".join(map(console, shown)), files, table, results)
 
 
 def _png(results: Results, name: str, figure: Figure) -> Path:

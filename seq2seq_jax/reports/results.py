@@ -13,6 +13,7 @@ from typing import Any
 
 import pandas as pd
 
+from seq2seq_jax.config_checks import nearest
 from seq2seq_jax.types import InputError
 
 RUN_COLUMNS = ["cell", "seed", "state", "step", "parameters", "seconds", "reason"]
@@ -63,13 +64,22 @@ class Results:
         path = self.folders[cell, seed] / "predictions" / f"{split}.jsonl"
         return [line for _, line in _json_lines(path, self.problems)]
 
+    def configuration(self, cell: str) -> dict[str, Any]:
+        """Dotted key -> value of the first of the cell's runs that has a config; empty: none."""
+        paths = [path for (name, _), path in self.folders.items() if name == cell]
+        configs = (_flat(_json(path / "config.json", self.problems)) for path in paths)
+        return next((config for config in configs if config), {})
+
     def evaluation(self, cell: str, seed: int, split: str) -> dict[str, Any]:
         """predictions/<split>.json: how the split was evaluated; empty where there is none."""
         return _json(self.folders[cell, seed] / "predictions" / f"{split}.json", self.problems)
 
 
-def read_results(workdir: str | Path) -> Results:
-    """Reads the folder of a sweep or of a single run. Raises InputError where it is neither."""
+def read_results(workdir: str | Path, baseline: str = "") -> Results:
+    """Reads the folder of a sweep or of a single run; `baseline` replaces the sweep's.
+
+    Raises InputError where the folder is neither, and for a baseline that is no cell.
+    """
     folder = Path(workdir)
     if not folder.is_dir():
         raise InputError(f"{folder}: no such folder; give the --workdir of a sweep or a run")
@@ -97,7 +107,11 @@ def read_results(workdir: str | Path) -> Results:
     if sweep["baseline"] and sweep["baseline"] not in cells:
         problems.append(f"the baseline {sweep['baseline']!r} of sweep.json is no cell")
     wished = [config["sweep.baseline"] for config in configs.values() if "sweep.baseline" in config]
-    baseline = next(name for name in (sweep["baseline"], *wished, cells[0]) if name in cells)
+    if baseline and baseline not in cells:
+        known = ", ".join(cells)
+        raise InputError(f"baseline {baseline}: no such cell{nearest(baseline, cells)} ({known})")
+    named = (baseline, sweep["baseline"], *wished, cells[0])
+    baseline = next(name for name in named if name in cells)
     commands = [environment["command"] for environment in environments if "command" in environment]
     return Results(
         folder=folder,

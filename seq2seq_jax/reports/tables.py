@@ -8,6 +8,7 @@ import numpy as np
 from seq2seq_jax.config_checks import nearest
 from seq2seq_jax.reports import notes
 from seq2seq_jax.reports.columns import COLUMNS, DEFAULT_COLUMNS, Column
+from seq2seq_jax.reports.differences import Difference, Value, differences
 from seq2seq_jax.reports.paper import Paper
 from seq2seq_jax.reports.published import Published
 from seq2seq_jax.reports.results import Results
@@ -18,16 +19,6 @@ from seq2seq_jax.types import InputError
 COST = ("parameters", "seconds")  # stand at the end of every paper's table
 NOT_HERE = "not in this sweep"
 OURS_ALONE = Paper()
-
-
-class Value(NamedTuple):
-    """A metric of one cell in the column's unit; sd is the sample's (n - 1), None for one seed."""
-
-    mean: float
-    sd: float | None
-    n: int
-    best: bool = False
-    p: float | None = None  # of the difference from the baseline
 
 
 class Row(NamedTuple):
@@ -52,7 +43,7 @@ class Table(NamedTuple):
     columns: list[Column]
     published: list[str]  # metrics that have published numbers
     rows: list[Row]
-    comparisons: list[Comparison]  # differences in the columns' units
+    differences: list[Difference]  # of every other cell from the baseline
     baseline: str
     notes: list[str]
     made_by: list[tuple[str, str]]  # command, seeds, device and so on
@@ -65,7 +56,7 @@ def make_table(results: Results, comparisons: list[Comparison], paper: Paper = O
     `comparisons` are those of `compare_with_baseline`. Raises InputError for unknown columns in
     sweep.json.
     """
-    values = {cell: _values(results, cell) for cell in results.cells}
+    values = {cell: cell_values(results, cell) for cell in results.cells}
     named = [*paper.columns, *COST] if paper.columns else results.columns or DEFAULT_COLUMNS
     unknown = [metric for metric in named if metric not in COLUMNS]
     if unknown:
@@ -77,25 +68,18 @@ def make_table(results: Results, comparisons: list[Comparison], paper: Paper = O
     present = {metric for cell in values.values() for metric in cell} | with_published
     columns = [COLUMNS[metric] for metric in dict.fromkeys(named) if metric in present]
     _mark_best(columns, values)
-    comparisons = [
-        item._replace(**{x: getattr(item, x) * COLUMNS[item.metric].scale for x in _UNITS})
-        for item in comparisons
-        if COLUMNS[item.metric] in columns
-    ]
-    for item in comparisons:
-        if item.metric in values[item.cell]:
-            values[item.cell][item.metric] = values[item.cell][item.metric]._replace(p=item.p)
+    differing = _differences(results.baseline, values, columns, comparisons)
     rows = [_row(results, values, paper, name, cell) for name, cell in _order(results, paper)]
     return Table(
         title=paper.title,
         columns=columns,
         published=[column.metric for column in columns if column.metric in with_published],
         rows=rows,
-        comparisons=comparisons,
+        differences=differing,
         baseline=results.baseline,
         notes=[
             *paper.notes,
-            *notes.reading(results.baseline, _spread(rows), bool(comparisons)),
+            *notes.reading(f"the baseline {results.baseline}", _spread(rows), differing),
             *notes.verdicts([word for row in rows for word in row.verdicts.values()]),
             *notes.signatures(results, [column.metric for column in columns]),
             *_sources(rows),
@@ -137,10 +121,25 @@ def _not_here(results: Results, paper: Paper) -> list[str]:
     ]
 
 
-_UNITS = ("difference", "low", "high")
+def _differences(
+    baseline: str,
+    values: dict[str, dict[str, Value]],
+    columns: list[Column],
+    comparisons: list[Comparison],
+) -> list[Difference]:
+    """Of every cell but the baseline; their p are written to `values` too, for the marks."""
+    metrics = [column.metric for column in columns if column.better]
+    found = []
+    for cell in values:
+        if cell != baseline:
+            found += differences(cell, values[cell], values[baseline], metrics, comparisons)
+    for item in found:
+        here = values[item.cell]
+        here[item.metric] = here[item.metric]._replace(p=item.p, p_seeds=item.p_seeds)
+    return [item for item in found if item.p is not None or item.p_seeds is not None]
 
 
-def _values(results: Results, cell: str) -> dict[str, Value]:
+def cell_values(results: Results, cell: str) -> dict[str, Value]:
     """Every metric of the finished seeds, in the unit of its column."""
     finished = results.finished(cell)
     runs, finals = results.runs, results.finals

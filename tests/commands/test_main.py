@@ -59,6 +59,7 @@ def test_every_verb_explains_itself(capsys, verb):
         (["translate", "--workdir=x", "--attention=a.png", "a", "b"], "one sentence"),
         (["translate", "--workdir=x", "--attention=a.png"], "one sentence"),
         (["report", "--workdir=x", "--format=pdf"], "not one of md, csv, latex, html"),
+        (["report", "--workdir=x", "--table=y", "--published=z"], "leave --published out"),
         (["benchmark", "--workload=large"], "<luong|small|g2p|transformer>"),
         (["benchmark", "--ratio=high"], "teacher_forcing.ratio"),
         (["benchmark", "--torch-avx512"], "--torch-avx512 needs --vs=torch"),

@@ -4,6 +4,7 @@ import io
 import pytest
 
 from seq2seq_jax.reports import formats
+from seq2seq_jax.reports.grids import grid, printed
 from seq2seq_jax.reports.paper import read_paper
 from seq2seq_jax.reports.results import read_results
 from seq2seq_jax.reports.tables import make_table
@@ -38,7 +39,7 @@ def test_the_paper_beside_ours_in_its_order(tmp_path):
     fake_sweep.write_sweep(folder, sweep)
     paper = read_paper(paper_folder(tmp_path / "paper"))
     table = make_table(read_results(folder), [], paper)
-    lines = formats.markdown(table).splitlines()
+    lines = formats.markdown(printed(table)).splitlines()
     assert lines[0] == "**A paper, table 1**"
     assert lines[2] == (
         "| row | cell | BLEU ↑ | BLEU, published | BLEU, verdict | exact match (%) ↑ | "
@@ -61,7 +62,7 @@ def test_the_paper_beside_ours_in_its_order(tmp_path):
     rows = list(csv.DictReader(io.StringIO(formats.comma_separated(table))))
     assert [row["BLEU verdict"] for row in rows] == ["within", "", "above (our spread)", "", ""]
     assert [row["state"] for row in rows] == ["", "published", "", "not in this sweep", "2 missing"]
-    assert "so there is no verdict" in formats.console(table)
+    assert "so there is no verdict" in formats.console(printed(table))
 
 
 def test_published_numbers_and_title_may_be_missing(tmp_path):
@@ -75,7 +76,7 @@ def test_other_metrics_stay_out_of_the_paper_table(tmp_path):
     paper = read_paper(paper_folder(tmp_path / "p", 'ROWS = {}\nCOLUMNS = ("aer",)', None))
     table = make_table(read_results(folder), [], paper)
     assert [column.metric for column in table.columns] == ["aer", "parameters", "seconds"]
-    assert formats.grid(table)[0][0] == "cell"  # no row is called otherwise than its cell
+    assert grid(table)[0][0] == "cell"  # no row is called otherwise than its cell
 
 
 @pytest.mark.parametrize(
@@ -89,7 +90,10 @@ def test_other_metrics_stay_out_of_the_paper_table(tmp_path):
         ("ROWS = {}\nCOLUMNS = ()\nTITLE = 1", r"expected TITLE = 'text'"),
         ("\n\nROWS = 1 / 0", r"table\.py, line 3: ZeroDivisionError"),
         (TABLE.replace("SMT", "MT"), r"published\.csv: no row 'SMT' in ROWS of .*did you mean MT"),
-        (TABLE.replace('("bleu", ', "("), r"published\.csv: bleu of 'Attentive' is not in COLUMNS"),
+        (
+            TABLE.replace('("bleu", ', '("aer", '),
+            r"published\.csv: bleu of 'Attentive' is not in COLUMNS",
+        ),
     ],
 )
 def test_wrong_tables_are_named(tmp_path, table, message):

@@ -109,9 +109,12 @@ def test_page_shows_the_results(quickstart):
         assert expected in text
     orders = [cell["data-order"] for cell in page.all("td") if "data-order" in cell]
     assert "55.0" in [order[:4] for order in orders]
-    assert len(page.all("svg")) == 6
+    assert len(page.all("svg")) == 5
+    assert len([item for item in page.all("table") if item["class"] == "alignment"]) == 7
     assert "Not in the table" not in text
-    assert page.all("select") == []  # one sentence needs no picker
+    labels = [item["label"] for item in page.all("optgroup")]
+    assert labels == ["Chosen sentences", "Test set"]
+    assert len(page.all("option")) == 1 + 6
 
 
 def test_sentences_can_be_picked(tmp_path):
@@ -121,9 +124,9 @@ def test_sentences_can_be_picked(tmp_path):
     show.write_text(show.read_text() + json.dumps(more) + "\n")
     write_report(folder)
     page = page_of(folder)
-    assert len(page.all("option")) == 2
+    assert len(page.all("option")) == 2 + 6
     sentences = [item for item in page.all("div") if "sentence" in item.values()]
-    assert ["hidden" in item for item in sentences] == [False, True]
+    assert ["hidden" in item for item in sentences] == [False, *[True] * 7]
     assert (folder / "figures" / "alignment-2-score=general.png").exists()
 
 

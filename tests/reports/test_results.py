@@ -147,6 +147,13 @@ def test_unknown_baseline_is_a_problem_not_an_end(tmp_path):
     assert results.problems == ["the baseline 'z' of sweep.json is no cell"]
 
 
+def test_another_baseline_by_name(tmp_path):
+    fake_sweep.write_sweep(tmp_path, {"score=none": {}, "score=general": {}})
+    assert read_results(tmp_path, "score=general").baseline == "score=general"
+    with pytest.raises(InputError, match=r"baseline score=genral: .* did you mean score=general\?"):
+        read_results(tmp_path, "score=genral")
+
+
 def test_single_run(tmp_path):
     fake_sweep.write_run(
         tmp_path / "mine",

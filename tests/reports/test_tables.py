@@ -8,6 +8,7 @@ import statistics
 import pytest
 
 from seq2seq_jax.reports import formats
+from seq2seq_jax.reports.grids import printed
 from seq2seq_jax.reports.paper import Paper
 from seq2seq_jax.reports.published import read_published
 from seq2seq_jax.reports.results import read_results
@@ -22,6 +23,18 @@ NASTY = r"a|b_*c*<script>&\{x}%$#^~[l](u)`d`"
 def table_of(folder, comparisons=(), published=None):
     numbers = read_published(published) if published else {}
     return make_table(read_results(folder), list(comparisons), Paper(published=numbers))
+
+
+def markdown(table):
+    return formats.markdown(printed(table))
+
+
+def latex(table):
+    return formats.latex(printed(table))
+
+
+def console(table):
+    return formats.console(printed(table))
 
 
 def one_metric(folder, metric, **cells):
@@ -59,20 +72,20 @@ def test_three_seeds_by_the_sample_formula(tmp_path):
     value = table_of(one_metric(tmp_path, "bleu", a=[10.0, 14.0, 18.0])).rows[0].values["bleu"]
     assert (value.mean, value.n) == (14.0, 3)
     assert value.sd == pytest.approx(4.0)  # sqrt((16 + 0 + 16) / 2); over 3 it would be 3.27
-    line = formats.markdown(table_of(tmp_path)).splitlines()[2]
+    line = markdown(table_of(tmp_path)).splitlines()[2]
     assert line.startswith("| a | 14.00 ± 4.00 |")
 
 
 def test_one_seed_has_no_deviation(tmp_path):
     table = table_of(one_metric(tmp_path, "bleu", a=[10.0]))
     assert table.rows[0].values["bleu"].sd is None
-    for render in (formats.markdown, formats.latex, formats.console):
+    for render in (markdown, latex, console):
         assert "±" not in render(table)
         assert "pm$" not in render(table)
 
 
 def test_equal_seeds_have_a_deviation_of_zero(tmp_path):
-    line = formats.markdown(table_of(one_metric(tmp_path, "bleu", a=[10.0, 10.0]))).splitlines()[2]
+    line = markdown(table_of(one_metric(tmp_path, "bleu", a=[10.0, 10.0]))).splitlines()[2]
     assert line.startswith("| a | 10.00 ± 0.00 | 12,345 |")
 
 
@@ -97,9 +110,9 @@ def test_a_diverged_seed_is_shown_and_never_best(tmp_path):
     values = [row.values["perplexity"] for row in table.rows]
     assert math.isnan(values[0].mean)
     assert [value.best for value in values] == [False, True, False]
-    assert "| a (baseline) | nan ± nan |" in formats.markdown(table)
+    assert "| a (baseline) | nan ± nan |" in markdown(table)
     infinite = table_of(one_metric(tmp_path / "i", "perplexity", a=[2.0, math.inf], b=[3.0, 3.0]))
-    assert "inf ± nan" in formats.console(infinite)
+    assert "inf ± nan" in console(infinite)
 
 
 def half_done(folder):
@@ -125,17 +138,17 @@ def test_half_done_sweep(tmp_path):
         "Not started: c, seed 0",
         "Not started: c, seed 1",
     ]
-    for render in (formats.markdown, formats.latex, formats.console):
+    for render in (markdown, latex, console):
         assert "loss is NaN at step 12" in render(table)
         assert "1 of 2" in render(table)
-    assert "| b | - | - | - | 0 of 2 | 1 running, 1 failed |" in formats.markdown(table)
+    assert "| b | - | - | - | 0 of 2 | 1 running, 1 failed |" in markdown(table)
 
 
 def test_nothing_finished_yet(tmp_path):
     table = table_of(fake_sweep.write_sweep(tmp_path, {"a": {}}, seeds=(0,)))
     assert table.columns == []
-    assert "| a | 0 of 1 | 1 missing |" in formats.markdown(table)
-    assert "Not started: a, seed 0" in formats.console(table)
+    assert "| a | 0 of 1 | 1 missing |" in markdown(table)
+    assert "Not started: a, seed 0" in console(table)
 
 
 def test_a_metric_that_one_seed_lacks_says_so(tmp_path):
@@ -143,7 +156,7 @@ def test_a_metric_that_one_seed_lacks_says_so(tmp_path):
     for seed, final in enumerate(({"test/bleu": 3.0}, {"test/aer": 0.5})):
         run = tmp_path / "a" / f"seed{seed}"
         fake_sweep.write_run(run, final=final, done=fake_sweep.done())
-    assert "| a | 3.00 (n = 1) | 50.0 (n = 1) |" in formats.markdown(table_of(tmp_path))
+    assert "| a | 3.00 (n = 1) | 50.0 (n = 1) |" in markdown(table_of(tmp_path))
 
 
 def test_columns_of_the_sweep(tmp_path):
@@ -158,7 +171,7 @@ def test_columns_of_the_sweep(tmp_path):
 
 def test_notes_say_how_it_was_made(tmp_path):
     results = read_results(fake_sweep.quickstart(tmp_path))
-    text = formats.console(make_table(results, compare_with_baseline(results)))
+    text = console(make_table(results, compare_with_baseline(results)))
     assert f"BLEU signature: {fake_sweep.SIGNATURE}" in text
     assert f"Command: {fake_sweep.COMMAND}" in text
     assert "Seeds: 0, 1 (4 of 4 runs finished)" in text
@@ -174,7 +187,7 @@ def test_notes_tell_of_runs_that_shared_a_program(tmp_path):
     for seed in (0, 1):
         (folder / "score=none" / f"seed{seed}" / "population.json").write_text("{}")
     results = read_results(folder)
-    text = formats.console(make_table(results, compare_with_baseline(results)))
+    text = console(make_table(results, compare_with_baseline(results)))
     assert "Together: 2 of 4 runs shared programs; the seconds are a program's" in text
 
 
@@ -183,7 +196,7 @@ def test_two_devices_are_both_named(tmp_path):
     path = tmp_path / "score=none" / "seed1" / "environment.json"
     gpus = {"platform": "gpu", "device": "NVIDIA H100", "devices": 2, "cores": 8}
     path.write_text(json.dumps(gpus))
-    assert "Device: AMD EPYC, 2 cores | 2 x NVIDIA H100\n" in formats.console(table_of(tmp_path))
+    assert "Device: AMD EPYC, 2 cores | 2 x NVIDIA H100\n" in console(table_of(tmp_path))
 
 
 def test_significance_is_marked_and_listed(tmp_path):
@@ -192,7 +205,7 @@ def test_significance_is_marked_and_listed(tmp_path):
         Comparison("b", "exact_match", 0.1, 0.05, 0.15, 0.002),
         Comparison("c", "exact_match", 0.01, -0.02, 0.04, 0.5),
     ]
-    text = formats.markdown(table_of(folder, comparisons))
+    text = markdown(table_of(folder, comparisons))
     assert "| b | **60.0 †** |" in text
     assert "| c | 51.0 |" in text
     assert "exact match (%), difference from a" in text
@@ -213,7 +226,7 @@ def test_csv_reads_back_unrounded(tmp_path):
 
 def test_csv_has_what_the_table_has_no_room_for(tmp_path):
     table = table_of(fake_sweep.quickstart(tmp_path))
-    assert "entropy" not in formats.console(table)
+    assert "entropy" not in console(table)
     none, general = csv.DictReader(io.StringIO(formats.comma_separated(table)))
     assert float(general["alignment entropy (nats)"]) == pytest.approx(2 - 0.85)
     assert float(general["alignment coverage (%)"]) == pytest.approx(30 + 60 * 0.85)
@@ -228,7 +241,7 @@ def test_columns_of_a_sweep_can_be_diagnostics(tmp_path):
     sweep = json.loads((folder / "sweep.json").read_text())
     columns = ["alignment_entropy", "gold_distance"]
     (folder / "sweep.json").write_text(json.dumps(sweep | {"columns": columns}))
-    lines = formats.markdown(table_of(folder)).splitlines()
+    lines = markdown(table_of(folder)).splitlines()
     assert lines[0].startswith("| cell | alignment entropy (nats) | gold distance (words) ↓ |")
     assert lines[3].startswith("| score=general | 1.150 ± 0.071 | 1.30 ± 0.14 |")
 
@@ -243,12 +256,12 @@ def test_columns_of_a_sweep_can_be_diagnostics(tmp_path):
 )
 def test_attention_on_padding_is_never_silent(tmp_path, line, weight):
     folder = fake_sweep.quickstart(tmp_path)
-    assert "on padding" not in formats.console(table_of(folder))
+    assert "on padding" not in console(table_of(folder))
     with (folder / "score=general" / "seed1" / "metrics.jsonl").open("a") as file:
         file.write(json.dumps({"step": 500, **line}) + "\n")
     table = table_of(folder)
     note = f"Attention on padding, which must be exactly 0: score=general, seed 1: up to {weight} "
-    for render in (formats.console, formats.markdown, formats.latex):
+    for render in (console, markdown, latex):
         assert note in render(table)
 
 
@@ -282,7 +295,7 @@ def test_published_numbers_stand_beside_ours(tmp_path):
     folder = one_metric(tmp_path / "s", "bleu", a=[27.5], b=[28.0])
     path = published_file(tmp_path, "b,bleu,28.30,a tutorial,P", "Luong 2015,bleu,20.9,the paper,S")
     table = table_of(folder, published=path)
-    lines = formats.markdown(table).splitlines()
+    lines = markdown(table).splitlines()
     assert lines[0].startswith("| cell | BLEU ↑ | BLEU, published | BLEU, verdict | parameters |")
     assert lines[2].startswith("| a (baseline) | 27.50 | - | - |")
     assert lines[3].startswith("| b | **28.00** | 28.30 | below (no spread) |")
@@ -321,7 +334,7 @@ def nasty_table(tmp_path):
 
 
 def test_markdown_is_escaped(tmp_path):
-    text = formats.markdown(nasty_table(tmp_path))
+    text = markdown(nasty_table(tmp_path))
     row = text.splitlines()[2]
     # Undoing the escapes of CommonMark gives the name again, in one place of the row.
     places = re.split(r"(?<!\\)\|", row)
@@ -335,7 +348,7 @@ def test_markdown_is_escaped(tmp_path):
 
 
 def test_latex_is_escaped(tmp_path):
-    text = formats.latex(nasty_table(tmp_path))
+    text = latex(nasty_table(tmp_path))
     row = next(line for line in text.splitlines() if "script" in line)
     assert len(re.findall(r"(?<!\\)&", row)) == 4
     assert re.search(r"(?<!\\)[#%_]", row) is None
@@ -351,7 +364,7 @@ def test_latex_is_escaped(tmp_path):
 
 def test_latex_marks(tmp_path):
     folder = one_metric(tmp_path, "bleu", a=[1.0, 2.0], b=[2.0, 4.0])
-    text = formats.latex(table_of(folder, [Comparison("b", "bleu", 1.5, 1.0, 2.0, 0.01)]))
+    text = latex(table_of(folder, [Comparison("b", "bleu", 1.5, 1.0, 2.0, 0.01)]))
     assert r"b & \textbf{3.00 $\pm$ 1.41 $^\dagger$} &" in text
     assert r"BLEU $\uparrow$" in text
     assert text.isascii()
@@ -360,7 +373,7 @@ def test_latex_marks(tmp_path):
 def test_console_text_keeps_brackets_and_lines_up(tmp_path):
     folder = one_metric(tmp_path, "bleu", **{"[bold]x": [1.0], "b" * 60: [2.0]})
     comparison = Comparison("b" * 60, "bleu", 1.0, 0.5, 1.5, 0.5)
-    text = formats.console(table_of(folder, [comparison]))
+    text = console(table_of(folder, [comparison]))
     assert "difference from [bold]x" in text
     header, first, second = text.splitlines()[:3]
     assert first.index("1.00") + 4 == second.index("*2.00") + 5 == header.index("BLEU ↑") + 6

@@ -1,0 +1,163 @@
+"""Two sweeps side by side: cells of the same name, metric by metric, and what was set otherwise."""
+
+import csv
+import dataclasses
+import io
+import json
+from typing import NamedTuple
+
+import pandas as pd
+
+from seq2seq_jax.reports import notes
+from seq2seq_jax.reports.columns import COLUMNS, DEFAULT_COLUMNS
+from seq2seq_jax.reports.differences import Difference, Value, differences
+from seq2seq_jax.reports.grids import (
+    ARROWS,
+    NOTHING,
+    Entry,
+    Grid,
+    Printed,
+    difference_entries,
+    marks,
+    value_text,
+)
+from seq2seq_jax.reports.results import Results
+from seq2seq_jax.reports.significance import compare_with_baseline
+from seq2seq_jax.reports.tables import cell_values
+
+
+class Line(NamedTuple):
+    """One metric of a cell that both sweeps have."""
+
+    ours: Value
+    theirs: Value
+    difference: Difference
+
+
+class Diff(NamedTuple):
+    """ours, theirs: names of the sweeps; settings: (key, theirs, ours) -> cells; notes: below."""
+
+    ours: str
+    theirs: str
+    lines: list[Line]
+    settings: dict[tuple[str, str, str], list[str]]
+    notes: list[str]
+
+
+def compare_sweeps(results: Results, other: Results) -> Diff:
+    """Every cell that both have, ours minus theirs: the tests are those against a baseline.
+
+    Metrics are the columns of our sweep. Cells of one sweep alone, and cells without a finished
+    seed on a side, are named in the notes.
+    """
+    ours, theirs = _names(results, other)
+    both = [cell for cell in results.cells if cell in other.cells]
+    metrics = results.columns or DEFAULT_COLUMNS
+    lines, problems = [], []
+    for cell in both:
+        here, there = cell_values(results, cell), cell_values(other, cell)
+        pair = _pair(results, other, cell)
+        comparisons = [item._replace(cell=cell) for item in compare_with_baseline(pair)]
+        problems += [f"{cell}: not tested on the same sentences"] * bool(pair.problems)
+        found = differences(cell, here, there, metrics, comparisons)
+        lines += [Line(here[item.metric], there[item.metric], item) for item in found]
+    found = [line.difference for line in lines]
+    spread = any(v.sd is not None for line in lines for v in (line.ours, line.theirs))
+    below = [
+        *(f"Only in {ours}: {cell}" for cell in results.cells if cell not in both),
+        *(f"Only in {theirs}: {cell}" for cell in other.cells if cell not in both),
+        *notes.reading(theirs, spread, found),
+        *problems,
+        *(f"{ours}: {text}" for text in notes.missing(results)),
+        *(f"{theirs}: {text}" for text in notes.missing(other)),
+    ]
+    return Diff(ours, theirs, lines, _settings(results, other, both), below)
+
+
+def printed_diff(diff: Diff) -> Printed:
+    """A grid a metric, then one of the settings that differ."""
+    grids = []
+    for metric in dict.fromkeys(line.difference.metric for line in diff.lines):
+        column = COLUMNS[metric]
+        title = column.title + ARROWS[column.better]
+        lines = [line for line in diff.lines if line.difference.metric == metric]
+        headers, tests = difference_entries([line.difference for line in lines], "difference")
+        rows = [
+            [
+                Entry(line.difference.cell, order=line.difference.cell),
+                Entry(value_text(column, line.ours) + marks(line.difference), order=line.ours.mean),
+                Entry(value_text(column, line.theirs), order=line.theirs.mean),
+                *entries,
+                Entry(f"{line.ours.n} / {line.theirs.n}", order=line.ours.n),
+            ]
+            for line, entries in zip(lines, tests, strict=True)
+        ]
+        names = [f"{title}, {diff.ours}", f"{title}, {diff.theirs}"]
+        grids.append((["cell", *names, *headers, "seeds"], rows))
+    title = f"{diff.ours} minus {diff.theirs}"
+    return Printed(title, [*grids, *_settings_grid(diff)], diff.notes)
+
+
+def diff_csv(diff: Diff) -> str:
+    """A line for each cell and metric, unrounded, in the metric's unit."""
+    file = io.StringIO()
+    writer = csv.writer(file, lineterminator="\n")
+    sides = [f"{side}{part}" for side in ("ours", "theirs") for part in ("", " sd", " n")]
+    tests = ["difference", "low", "high", "p sentences", "p seeds"]
+    writer.writerow(["cell", "metric", *sides, *tests])
+    for ours, theirs, item in diff.lines:
+        values = [ours.mean, ours.sd, ours.n, theirs.mean, theirs.sd, theirs.n]
+        writer.writerow([item.cell, COLUMNS[item.metric].title, *values, *item[2:]])
+    return file.getvalue()
+
+
+def _names(results: Results, other: Results) -> tuple[str, str]:
+    """The folders' names, or all of the paths where these are the same."""
+    ours, theirs = results.folder.resolve(), other.folder.resolve()
+    same = ours.name == theirs.name
+    return (str(ours), str(theirs)) if same else (ours.name, theirs.name)
+
+
+def _pair(results: Results, other: Results, cell: str) -> Results:
+    """A sweep of two cells, `ours` and the baseline `theirs`, made of one cell of each sweep."""
+    folders, runs = {}, []
+    for name, side in (("theirs", other), ("ours", results)):
+        folders |= {(name, seed): path for (c, seed), path in side.folders.items() if c == cell}
+        runs.append(side.runs[side.runs["cell"] == cell][["seed", "state"]].assign(cell=name))
+    return dataclasses.replace(
+        results,
+        folders=folders,
+        cells=["theirs", "ours"],
+        baseline="theirs",
+        runs=pd.concat(runs),
+        problems=[],
+    )
+
+
+def _settings(
+    results: Results, other: Results, cells: list[str]
+) -> dict[tuple[str, str, str], list[str]]:
+    """(key, theirs, ours) -> the cells where they differ so; "" is the whole sweep."""
+    found: dict[tuple[str, str, str], list[str]] = {}
+    for cell in cells:
+        ours, theirs = results.configuration(cell), other.configuration(cell)
+        for key in {**theirs, **ours} if ours and theirs else ():
+            there, here = (json.dumps(x[key]) if key in x else "" for x in (theirs, ours))
+            if there != here and key != "seed" and not key.startswith("sweep."):
+                found.setdefault((key, there, here), []).append(cell)
+    made, made_there = dict(notes.made_by(results)), dict(notes.made_by(other))
+    for title in {**made_there, **made}:
+        there, here = made_there.get(title, ""), made.get(title, "")
+        if there != here:
+            found[title, there, here] = [""]
+    return found
+
+
+def _settings_grid(diff: Diff) -> list[Grid]:
+    everywhere = len({line.difference.cell for line in diff.lines})
+    rows = []
+    for (key, theirs, ours), cells in diff.settings.items():
+        where = "all" if cells == [""] or len(cells) == everywhere else ", ".join(cells)
+        texts = (key, ours or NOTHING, theirs or NOTHING, where)
+        rows.append([Entry(text, order=text) for text in texts])
+    return [(["set otherwise", diff.ours, diff.theirs, "cells"], rows)] if rows else []
