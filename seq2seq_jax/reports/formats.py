@@ -14,6 +14,7 @@ from seq2seq_jax.reports.grids import (
     Printed,
     has_names,
     judged_metrics,
+    of_words,
     or_empty,
     published_entry,
     verdict_entry,
@@ -26,7 +27,8 @@ def markdown(shown: Printed) -> str:
     lines = [f"**{escape_markdown(shown.title)}**", ""] if shown.title else []
     for headers, rows in shown.grids:
         lines.append(_markdown_line([escape_markdown(header) for header in headers]))
-        lines.append(_markdown_line(["---", *["---:"] * (len(headers) - 1)]))
+        sides = ["---" if words else "---:" for words in of_words((headers, rows))]
+        lines.append(_markdown_line(sides))
         for row in rows:
             texts = [escape_markdown(entry.text) for entry in row]
             bold = [f"**{t}**" if e.best else t for t, e in zip(texts, row, strict=True)]
@@ -41,7 +43,8 @@ def latex(shown: Printed) -> str:
     lines = ["% needs \\usepackage{booktabs}"]
     lines += [f"{{\\bfseries {escape_latex(shown.title)}\\par}}"] if shown.title else []
     for headers, rows in shown.grids:
-        lines += [f"\\begin{{tabular}}{{l{'r' * (len(headers) - 1)}}}", "\\toprule"]
+        sides = "".join("l" if words else "r" for words in of_words((headers, rows)))
+        lines += [f"\\begin{{tabular}}{{{sides}}}", "\\toprule"]
         lines += [" & ".join(escape_latex(header) for header in headers) + " \\\\", "\\midrule"]
         for row in rows:
             texts = [escape_latex(entry.text) for entry in row]
@@ -95,9 +98,10 @@ def console(shown: Printed) -> str:
         printer.print(Text(f"{shown.title}\n"), soft_wrap=True)
     for headers, rows in shown.grids:
         printed = ConsoleTable(box=None, pad_edge=False, padding=(0, 2, 0, 0))
-        for index, header in enumerate(headers):
+        for header, words in zip(headers, of_words((headers, rows)), strict=True):
             title = header.replace(", ", ",\n") if ", " in header else header.replace(" (", "\n(")
-            printed.add_column(Text(title), justify="right" if index else "left", vertical="bottom")
+            side = "left" if words else "right"
+            printed.add_column(Text(title), justify=side, vertical="bottom", overflow="fold")
         for row in rows:
             printed.add_row(*(Text(f"*{e.text}" if e.best else e.text) for e in row))
         printer.print(printed)

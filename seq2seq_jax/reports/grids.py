@@ -22,6 +22,15 @@ class Entry(NamedTuple):
 Grid = tuple[list[str], list[list[Entry]]]  # headers, and a list of entries for each row
 
 
+def of_words(grid: Grid) -> list[bool]:
+    """Which columns hold words, to stand at the left; numbers stand at the right."""
+    headers, rows = grid
+    return [
+        not index or any(isinstance(row[index].order, str) for row in rows)
+        for index in range(len(headers))
+    ]
+
+
 class Printed(NamedTuple):
     """What a format has to show: grids one after the other, then notes."""
 
@@ -53,7 +62,8 @@ def grid(table: Table) -> Grid:
         mark = " (baseline)" * _is_baseline(table, row)
         line = [Entry((row.cell if named else row.name) + mark, order=row.cell or None)]
         if named:
-            line = [Entry(row.name, order=row.name), line[0] if row.cell else Entry(NOTHING)]
+            theirs = Entry(row.name, order=row.name) if row.name != row.cell else Entry(NOTHING)
+            line = [theirs, line[0] if row.cell else Entry(NOTHING)]
         for column in table.columns:
             line.append(_entry(column, row))
             if column.metric in table.published:

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from matplotlib.figure import Figure
 
-from seq2seq_jax.reports.grids import Entry, Printed, difference_grids, grid
+from seq2seq_jax.reports.grids import Entry, Printed, difference_grids, grid, of_words
 from seq2seq_jax.reports.results import Results
 from seq2seq_jax.reports.style import inline_svg
 from seq2seq_jax.reports.tables import Table
@@ -30,14 +30,17 @@ def page(
 
     `others`: comparisons with other sweeps. `translations`: HTML of `translations_html`.
     """
-    name = table.title or results.folder.resolve().name
+    folder = results.folder.resolve().name
+    name = table.title or folder
     finished = int((results.runs["state"] == "finished").sum())
+    count = f"{len(results.cells)} cells, {finished} of {len(results.runs)} runs finished"
     sections = [
         _section("Results", _table(*grid(table)) + _list(table.notes)),
+        _section("Not in the table", _list(table.missing)) if table.missing else "",
         _differences(table),
         *(
-            _section(part.title, *(_table(*grid) for grid in part.grids), _list(part.notes))
-            for part in others
+            _section(other.title, *(_table(*part) for part in other.grids), _list(other.notes))
+            for other in others
         ),
         _section("Translations", translations) if translations else "",
         *(
@@ -46,9 +49,9 @@ def page(
             )
             for picture in pictures
         ),
-        _section("Not in the table", _list(table.missing)) if table.missing else "",
         _section("How it was made", _made(table)),
     ]
+    links, parts = _contents(sections)
     package = resources.files("seq2seq_jax.reports")
     style = package.joinpath("page.css").read_text(encoding="utf-8")
     script = package.joinpath("page.js").read_text(encoding="utf-8")
@@ -65,10 +68,10 @@ def page(
 <body>
 <header>
 <h1>{_text(name)}</h1>
-<p>{len(results.cells)} cells, {finished} of {len(results.runs)} runs finished</p>
+<p>{_text(f"{folder}: {count}" if table.title else count)}</p>
 </header>
-<main>
-{"".join(sections)}</main>
+{links}<main>
+{parts}</main>
 <script>
 {script}</script>
 </body>
@@ -84,28 +87,41 @@ def _section(title: str, *parts: str) -> str:
     return f"<section>\n<h2>{_text(title)}</h2>\n{''.join(parts)}</section>\n"
 
 
+def _contents(sections: list[str]) -> tuple[str, str]:
+    """Links to the sections, and the sections with the names that they lead to."""
+    kept = [section for section in sections if section]
+    titles = [section.split("<h2>")[1].split("</h2>")[0] for section in kept]
+    links = "".join(f'<a href="#part{i}">{title}</a>\n' for i, title in enumerate(titles))
+    parts = [part.replace("<section>", f'<section id="part{i}">', 1) for i, part in enumerate(kept)]
+    return f'<nav aria-label="Parts">\n{links}</nav>\n', "".join(parts)
+
+
 def _list(texts: list[str]) -> str:
     items = "".join(f"<li>{_text(text)}</li>\n" for text in texts)
     return f'<ul class="notes">\n{items}</ul>\n' if items else ""
 
 
 def _table(headers: list[str], rows: list[list[Entry]]) -> str:
-    head = "".join(f'<th scope="col"><button>{_text(header)}</button></th>' for header in headers)
-    body = "".join(f"<tr>{''.join(map(_entry, row))}</tr>\n" for row in rows)
+    sides = [' class="words"' if words else "" for words in of_words((headers, rows))]
+    titles = [_text(header).replace(" ↑", "&nbsp;↑").replace(" ↓", "&nbsp;↓") for header in headers]
+    head = "".join(
+        f'<th scope="col"{side}><button>{title}</button></th>'
+        for side, title in zip(sides, titles, strict=True)
+    )
+    body = "".join(f"<tr>{''.join(map(_entry, row, sides))}</tr>\n" for row in rows)
     return (
         f'<div class="scroll"><table class="sortable">\n<thead><tr>{head}</tr></thead>\n'
         f"<tbody>\n{body}</tbody></table></div>\n"
     )
 
 
-def _entry(entry: Entry) -> str:
-    known = entry.order is not None and not (
-        isinstance(entry.order, float) and math.isnan(entry.order)
-    )
-    value = "Infinity" if entry.order == math.inf else entry.order
-    order = f' data-order="{_text(value)}"' if known else ""
-    best = ' class="best"' if entry.best else ""
-    return f"<td{order}{best}>{_text(entry.text)}</td>"
+def _entry(entry: Entry, side: str) -> str:
+    """What is no number has no order, and is sorted last."""
+    order = "Infinity" if entry.order == math.inf else entry.order
+    known = order is not None and order == order
+    best = ' class="best"'
+    data = f' data-order="{_text(order)}"' if known else ""
+    return f"<td{data}{best if entry.best else side}>{_text(entry.text)}</td>"
 
 
 def _differences(table: Table) -> str:

@@ -61,7 +61,7 @@ def _curves(results: Results, wished: tuple[str, ...]) -> Figure | None:
             if len(by_step):
                 scale = COLUMNS[metric].scale
                 spread = by_step.agg(["mean", "min", "max"]) * scale
-                panel.plot(spread.index, spread["mean"], dash, color=colour, label=cell)
+                panel.plot(spread.index, spread["mean"], ls=dash, color=colour, label=cell)
                 panel.fill_between(
                     spread.index, spread["min"], spread["max"], color=colour, alpha=0.18, lw=0
                 )
@@ -97,10 +97,16 @@ def scores_by_length(results: Results) -> Figure | None:
     figure, panels = _panels(2)
     for panel, metric in zip(panels, ("exact_match", "bleu"), strict=True):
         for cell, (colour, dash) in line_styles(results.cells).items():
-            if cell in values:
-                rows = [[line[metric] for line in seed] for seed in values[cell]]
-                scores = np.array(rows)[:, x] * COLUMNS[metric].scale
-                panel.plot(x, scores.mean(axis=0), dash, color=colour, marker="o", ms=4, label=cell)
+            rows = [
+                [_score(part[part["words"].between(low, high)], metric) for low, high in bins]
+                for _, part in frame[frame["cell"] == cell].groupby("seed")
+            ]
+            if rows:
+                scores = np.array(rows) * COLUMNS[metric].scale
+                x = np.flatnonzero(counts)
+                scores = scores[:, x]
+                mean = scores.mean(axis=0)
+                panel.plot(x, mean, ls=dash, color=colour, marker="o", ms=4, label=cell)
                 panel.fill_between(
                     x, scores.min(axis=0), scores.max(axis=0), color=colour, alpha=0.18, lw=0
                 )

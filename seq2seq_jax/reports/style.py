@@ -20,7 +20,7 @@ from matplotlib.layout_engine import ConstrainedLayoutEngine
 INK, FAINT, PAPER = "#1f2328", "#d0d7de", "#ffffff"
 # Okabe & Ito 2008, without its yellow (too pale for lines), then the same with other dashes.
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00", "#7f7f7f")
-DASHES = ("-", "--", ":", "-.")
+DASHES = ("-", "--", ":", "-.", (0, (8, 2)), (0, (4, 1, 1, 1, 1, 1)))
 CHARACTER = 0.085  # inches that a letter of a label takes
 RC: dict[Any, Any] = {
     "font.size": 9.5,
@@ -52,8 +52,8 @@ RC: dict[Any, Any] = {
 styled = matplotlib.rc_context(RC)
 
 
-def line_styles(cells: Sequence[str]) -> dict[str, tuple[str, str]]:
-    """cell -> (colour, dash): the same in every picture of a sweep."""
+def line_styles(cells: Sequence[str]) -> dict[str, tuple[str, Any]]:
+    """cell -> (colour, dash): the same in every picture of a sweep; 42 of them differ."""
     return {
         cell: (COLOURS[i % len(COLOURS)], DASHES[i // len(COLOURS) % len(DASHES)])
         for i, cell in enumerate(cells)

@@ -62,8 +62,8 @@ def test_a_cell_keeps_its_colour(tmp_path):
         panel = draw(results).axes[0]
         (line,) = [line for line in panel.lines if line.get_label() == "score=general"]
         assert line.get_color() == expected
-    colours = style.line_styles([str(i) for i in range(28)])
-    assert len(set(colours.values())) == 28
+    colours = style.line_styles([str(i) for i in range(42)])
+    assert len(set(colours.values())) == 42
 
 
 def test_nothing_to_draw_yet(tmp_path):
