@@ -33,6 +33,9 @@ class Browser:
     def open(self, path: Path) -> None:
         self._ask("url", {"url": path.resolve().as_uri()})
 
+    def reload(self) -> None:
+        self._ask("refresh", {})
+
     def run(self, code: str):
         """The value that a piece of JavaScript returns."""
         return self._ask("execute/sync", {"script": code, "args": []})

@@ -51,10 +51,11 @@ def header(page, title):
 
 def test_opens_without_a_word_on_the_console(page):
     page.messages()
-    page.run("location.reload()")
-    assert page.run("return document.readyState") == "complete"
+    page.reload()
     assert page.run("return document.title").endswith(": report")
     assert page.messages() == []
+    page.run("console.error('it would be seen')")
+    assert "it would be seen" in page.messages()[0]
 
 
 def test_a_click_sorts_and_another_one_turns_it_round(page):
@@ -96,6 +97,14 @@ def test_a_weight_is_as_dark_as_it_is_great(page):
     weight = page.run("return document.querySelector('.alignment td[style]').style.cssText")
     alpha = page.run(f"return {colour}.backgroundColor").split("/")[-1].strip(" )")
     assert float(alpha.split(",")[-1]) == pytest.approx(int(weight.split(":")[1].strip(" ;")) / 100)
+
+
+def test_the_links_lead_to_parts(page):
+    ids = page.run("return [...document.querySelectorAll('nav a')].map(a => a.hash.slice(1))")
+    titles = page.run("return [...document.querySelectorAll('nav a')].map(a => a.innerText)")
+    for name, title in zip(ids, titles, strict=True):
+        assert page.run(f"return document.getElementById('{name}').innerText").startswith(title)
+    assert titles[:2] == ["Results", "Not in the table"]
 
 
 def test_text_from_data_never_runs(page):

@@ -362,6 +362,22 @@ def test_latex_is_escaped(tmp_path):
     assert all(rule in text for rule in (r"\toprule", r"\midrule", r"\bottomrule"))
 
 
+def test_latex_is_balanced_and_rectangular(tmp_path):
+    folder = one_metric(tmp_path / "s", "bleu", **{NASTY.replace("/", ""): [1.0, 2.0], "b": [3.0]})
+    numbers = published_file(tmp_path, "b,bleu,28.30,{_%,P", '"x & y",bleu,3,$,(mem)')
+    comparison = Comparison("b", "bleu", 1.5, 1.0, 2.0, 0.01)
+    text = latex(table_of(folder, [comparison], numbers)._replace(title=NASTY))
+    bare = re.sub(r"\\[{}\\&]", "", text)  # escaped ones do not count
+    assert bare.count("{") == bare.count("}")
+    assert text.count(r"\begin{tabular}") == text.count(r"\end{tabular}") == 2
+    for part in text.split(r"\begin{tabular}{")[1:]:
+        sides = part.split("}")[0]
+        body = part.split("\n\\end{tabular}")[0]
+        lines = [line for line in body.splitlines() if line.endswith(r"\\")]
+        assert len(lines) >= 2
+        assert {len(re.findall(r"(?<!\\)&", line)) for line in lines} == {len(sides) - 1}
+
+
 def test_latex_marks(tmp_path):
     folder = one_metric(tmp_path, "bleu", a=[1.0, 2.0], b=[2.0, 4.0])
     text = latex(table_of(folder, [Comparison("b", "bleu", 1.5, 1.0, 2.0, 0.01)]))

@@ -1,0 +1,54 @@
+import pytest
+
+from seq2seq_jax.reports import translations
+from seq2seq_jax.reports.results import read_results
+from tests.reports import fake_sweep
+
+
+@pytest.fixture
+def results(tmp_path):
+    return read_results(fake_sweep.quickstart(tmp_path))
+
+
+def test_the_first_test_sentences_of_every_cell_in_order(results):
+    tested = translations.tested_translations(results, most=4)
+    sources = [source for source, _, _ in fake_sweep.SENTENCES]
+    assert [source for source, _ in tested] == sources[:4]
+    for made in tested.values():
+        assert [(item.cell, item.seed) for item in made] == [
+            ("score=none", 0),
+            ("score=general", 0),
+        ]
+
+
+def test_what_is_past_the_budget_is_left_out_and_counted(results, monkeypatch):
+    tested = translations.tested_translations(results)
+    whole = translations.translations_html({}, tested)
+    assert "0 chosen sentences and the first 6 of the test set" in whole
+    one = len(translations.translations_html({}, dict(list(tested.items())[:1])))
+    monkeypatch.setattr(translations, "BUDGET", 2 * one)
+    less = translations.translations_html({}, tested)
+    kept = less.count('<div class="sentence"')
+    assert 0 < kept < 6
+    assert f"the first {kept} of the test set" in less
+    assert less.count("<option>") == kept
+    monkeypatch.setattr(translations, "BUDGET", 0)
+    assert translations.translations_html({}, tested) == ""
+
+
+def test_weights_and_gold_links_of_an_alignment():
+    line = fake_sweep.line(0, ("a b", "x y", [(1, 0)]), "x y")
+    line["alignment"] = [[0.25, 0.754, 0.0], [1.0, 0.0, 0.004], [0.0, 0.0, 1.0]]
+    html = translations.alignment_html(line)
+    rows = html.split("<tbody>")[1].split("</tr>")
+    assert '<td style="--w:25"></td><td style="--w:75" class="gold"></td><td></td>' in rows[0]
+    assert '<td style="--w:100"></td><td></td><td></td>' in rows[1]  # next to nothing is nothing
+    assert html.count('class="gold"') == 1
+    # Gold links count the words of the reference: another translation has none.
+    assert "gold" not in translations.alignment_html(line | {"hypothesis": "x z"})
+
+
+@pytest.mark.parametrize("weights", [None, [], [[0.0, 0.0, 0.0]] * 3])
+def test_without_attention_the_card_says_so(weights):
+    line = fake_sweep.line(0, ("a b", "x y", []), "x y") | {"alignment": weights}
+    assert "no attention" in translations.alignment_html(line)
