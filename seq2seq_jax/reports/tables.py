@@ -53,18 +53,22 @@ class Table(NamedTuple):
 def make_table(results: Results, comparisons: list[Comparison], paper: Paper = OURS_ALONE) -> Table:
     """The rows of `paper` in its order, then our other cells, then other published rows.
 
-    `comparisons` are those of `compare_with_baseline`. Raises InputError for unknown columns in
-    sweep.json.
+    Columns: the paper's with what a run costs, else those of sweep.json, else DEFAULT_COLUMNS and
+    what has published numbers. `comparisons` are those of `compare_with_baseline`. Raises
+    InputError for unknown columns in sweep.json.
     """
     values = {cell: cell_values(results, cell) for cell in results.cells}
-    named = [*paper.columns, *COST] if paper.columns else results.columns or DEFAULT_COLUMNS
+    with_published = {metric for numbers in paper.published.values() for metric in numbers}
+    wanted = {*DEFAULT_COLUMNS, *with_published}
+    named = results.columns or [metric for metric in COLUMNS if metric in wanted]
+    if paper.columns:
+        named = [*paper.columns, *COST]
     unknown = [metric for metric in named if metric not in COLUMNS]
     if unknown:
         raise InputError(
             f"{results.folder / 'sweep.json'}: unknown columns {', '.join(unknown)}; "
             f"there are: {', '.join(COLUMNS)}"
         )
-    with_published = {metric for numbers in paper.published.values() for metric in numbers}
     present = {metric for cell in values.values() for metric in cell} | with_published
     columns = [COLUMNS[metric] for metric in dict.fromkeys(named) if metric in present]
     _mark_best(columns, values)

@@ -98,7 +98,7 @@ def _sentence(sentence: tuple[str, str], made: list[Translation]) -> str:
 
 def _card(translation: Translation, reference: str) -> str:
     line = translation.line
-    right = " = reference" if reference and line["hypothesis"] == reference else ""
+    right = ", equals the reference" if reference and line["hypothesis"] == reference else ""
     return (
         f"<figure><figcaption><b>{_text(translation.cell)}</b> <span>seed {translation.seed}, "
         f"log p {line['score']:.2f}{right}</span><br>{_text(line['hypothesis'])}</figcaption>\n"
