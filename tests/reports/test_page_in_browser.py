@@ -76,6 +76,18 @@ def test_a_click_sorts_and_another_one_turns_it_round(page):
     assert column(page, 0)[1:] == ["half", "score=general", "score=none (baseline)"]
 
 
+def test_numbers_are_sorted_as_numbers(page):
+    page.reload()
+    index = header(page, "BLEU")
+    orders = ["0.5", "-2.0", "Infinity", "-10.5"]  # as text, or by digits, they sort otherwise
+    rows = f"[...{TABLE}.tBodies[0].rows].map(r => r.cells[{index}])"
+    page.run(f"{rows}.forEach((cell, i) => {{ cell.dataset.order = {orders}[i] }})")
+    page.click(f"table.sortable th:nth-child({index + 1}) button")
+    sorted_ = page.run(f"return {rows}.map(cell => cell.dataset.order)")
+    assert sorted_ == ["-10.5", "-2.0", "0.5", "Infinity"]
+    page.reload()
+
+
 def test_the_picker_shows_one_sentence_at_a_time(page):
     visible = "return [...document.querySelectorAll('.sentence')].filter(s => s.offsetHeight > 0)"
     sources = f"{visible}.map(s => s.querySelector('.source').innerText)"
