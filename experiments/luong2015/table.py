@@ -5,6 +5,7 @@ NOTES = (
     "Ours on Multi30k, the published numbers on WMT'14: compare the order of the rows alone.",
     "The paper counts BLEU on tokens, with case.",
 )
+COMPARABLE = False
 ROWS = {
     "base": "base",
     "base + reverse": "base+reverse",

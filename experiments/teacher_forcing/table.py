@@ -5,6 +5,7 @@ NOTES = (
     "Published: image captions (Bengio et al.), IWSLT'14 (Texar): compare differences alone.",
     "What the paper calls uniform is disputed; ours feeds random tokens with probability 1/2.",
 )
+COMPARABLE = False
 ROWS = {
     "baseline": "ratio=1.0",
     "always sampling": "ratio=0.0",

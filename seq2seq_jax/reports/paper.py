@@ -6,10 +6,12 @@ A folder experiments/<name>/ may hold table.py beside published.csv:
     COLUMNS = ("bleu", "perplexity")
     TITLE = "Luong 2015, table 4"              # may be left out
     NOTES = ("Run on Multi30k, not WMT'14.",)  # may be left out
+    COMPARABLE = False                         # may be left out: True
 
 ROWS: the paper's name of a row -> the name of a cell of our sweep, None where we have none; the
 order is the paper's. COLUMNS: metrics of `columns.COLUMNS`. `report --table=experiments/<name>`
-prints them with the numbers of published.csv, whose rows are called as in ROWS.
+prints them with the numbers of published.csv, whose rows are called as in ROWS. COMPARABLE: False
+where ours are other data or another size, so that no number can be judged, only their order.
 """
 
 from collections.abc import Mapping
@@ -23,7 +25,7 @@ from seq2seq_jax.reports.columns import COLUMNS
 from seq2seq_jax.reports.published import Published, read_published
 from seq2seq_jax.types import InputError
 
-NAMES = ("ROWS", "COLUMNS", "TITLE", "NOTES")
+NAMES = ("ROWS", "COLUMNS", "TITLE", "NOTES", "COMPARABLE")
 
 
 class Paper(NamedTuple):
@@ -34,6 +36,7 @@ class Paper(NamedTuple):
     published: Mapping[str, Mapping[str, Published]] = {}  # row -> metric -> number
     title: str = ""
     notes: tuple[str, ...] = ()
+    comparable: bool = True
 
 
 def read_paper(name: str | Path) -> Paper:
@@ -65,13 +68,19 @@ def read_paper(name: str | Path) -> Paper:
 
 
 def _of_module(module: ModuleType, path: Path) -> Paper:
-    """ROWS, COLUMNS, TITLE and NOTES, each checked."""
+    """The names of NAMES, each checked."""
     given = vars(module)
     wrong = [name for name in given if name[0].isalpha() and name.isupper() and name not in NAMES]
     if wrong:
         raise InputError(f"{path}: unknown name {wrong[0]}{nearest(wrong[0], NAMES)}")
-    known: dict[str, Any] = {"ROWS": None, "COLUMNS": None, "TITLE": "", "NOTES": ()} | given
-    rows, columns, title, notes = (known[name] for name in NAMES)
+    known: dict[str, Any] = {
+        "ROWS": None,
+        "COLUMNS": None,
+        "TITLE": "",
+        "NOTES": (),
+        "COMPARABLE": True,
+    }
+    rows, columns, title, notes, comparable = ((known | given)[name] for name in NAMES)
     if not isinstance(rows, dict) or not all(
         isinstance(row, str) and isinstance(cell, str | None) for row, cell in rows.items()
     ):
@@ -81,10 +90,12 @@ def _of_module(module: ModuleType, path: Path) -> Paper:
             raise InputError(f"{path}: expected {field} = ('text', 'text', ...)")
     if not isinstance(title, str):
         raise InputError(f"{path}: expected TITLE = 'text'")
+    if not isinstance(comparable, bool):
+        raise InputError(f"{path}: expected COMPARABLE = True or False")
     for metric in columns:
         if metric not in COLUMNS:
             raise InputError(
                 f"{path}: unknown metric {metric!r} in COLUMNS{nearest(metric, COLUMNS)} "
                 f"(there are: {', '.join(COLUMNS)})"
             )
-    return Paper(rows, tuple(columns), {}, title, tuple(notes))
+    return Paper(rows, tuple(columns), {}, title, tuple(notes), comparable)

@@ -13,7 +13,7 @@ from seq2seq_jax.reports.paper import Paper
 from seq2seq_jax.reports.published import Published
 from seq2seq_jax.reports.results import Results
 from seq2seq_jax.reports.significance import Comparison
-from seq2seq_jax.reports.verdicts import verdict
+from seq2seq_jax.reports.verdicts import same_order, verdict
 from seq2seq_jax.types import InputError
 
 COST = ("parameters", "seconds")  # stand at the end of every paper's table
@@ -85,6 +85,7 @@ def make_table(results: Results, comparisons: list[Comparison], paper: Paper = O
             *paper.notes,
             *notes.reading(f"the baseline {results.baseline}", _spread(rows), differing),
             *notes.verdicts([word for row in rows for word in row.verdicts.values()]),
+            *([] if paper.comparable else _orders(columns, rows)),
             *notes.signatures(results, [column.metric for column in columns]),
             *_sources(rows),
             *notes.padding(results),
@@ -111,9 +112,26 @@ def _row(
     verdicts = {
         metric: verdict(published[metric], value.mean, value.sd, COLUMNS[metric].digits)
         for metric, value in values[cell].items()
-        if metric in published
+        if metric in published and paper.comparable
     }
     return Row(name, cell, values[cell], published, verdicts, *_status(results, cell))
+
+
+def _orders(columns: list[Column], rows: list[Row]) -> list[str]:
+    """Where numbers cannot be compared, whether their order is the same; verified ones alone."""
+    notes = ["No verdicts: ours and the published numbers are of other data or another size."]
+    for metric, title, *_ in columns:
+        both = [
+            (float(row.published[metric].value), row.values[metric].mean)
+            for row in rows
+            if metric in row.values
+            and metric in row.published
+            and not row.published[metric].unverified
+        ]
+        same, pairs = same_order([p for p, _ in both], [mean for _, mean in both])
+        if pairs:
+            notes.append(f"{title}: {same} of {pairs} pairs of rows stand in the published order.")
+    return notes
 
 
 def _not_here(results: Results, paper: Paper) -> list[str]:

@@ -1,6 +1,8 @@
-"""Where our number stands beside a published one: within, above or below."""
+"""Where our numbers stand beside published ones: within, above or below; in the same order."""
 
+import itertools
 import math
+from collections.abc import Sequence
 
 from seq2seq_jax.reports.published import Published
 
@@ -28,3 +30,10 @@ def verdict(published: Published, mean: float, sd: float | None, digits: int) ->
         low, high, rule = value - DEVIATIONS * sd, value + DEVIATIONS * sd, " (our spread)"
     ours, low, high = (round(number, digits) for number in (mean, low, high))
     return ("below" if ours < low else "above" if ours > high else "within") + rule
+
+
+def same_order(published: Sequence[float], ours: Sequence[float]) -> tuple[int, int]:
+    """(pairs of rows that ours puts in the published order, pairs that have a published order)."""
+    rows = zip(published, ours, strict=True)
+    pairs = [(p - q, a - b) for (p, a), (q, b) in itertools.combinations(rows, 2) if p != q]
+    return sum(theirs * our > 0 for theirs, our in pairs), len(pairs)

@@ -65,6 +65,16 @@ def test_the_paper_beside_ours_in_its_order(tmp_path):
     assert "so there is no verdict" in formats.console(printed(table))
 
 
+def test_what_cannot_be_compared_gets_no_verdict_but_its_order(tmp_path):
+    folder = fake_sweep.quickstart(tmp_path / "sweep")
+    paper = read_paper(paper_folder(tmp_path / "paper", TABLE + "COMPARABLE = False"))
+    table = make_table(read_results(folder), [], paper)
+    text = formats.markdown(printed(table))
+    assert "verdict |" not in text and "- No verdicts: " in text
+    assert "- BLEU: 1 of 1 pairs of rows stand in the published order." in text
+    assert "exact match (%): " not in text
+
+
 def test_published_numbers_and_title_may_be_missing(tmp_path):
     paper = read_paper(paper_folder(tmp_path, 'ROWS = {"a": "x"}\nCOLUMNS = ["bleu"]', None))
     assert (paper.rows, paper.columns, paper.published) == ({"a": "x"}, ("bleu",), {})
@@ -88,6 +98,7 @@ def test_other_metrics_stay_out_of_the_paper_table(tmp_path):
         ("ROWS = {}\nCOLUMNS = ()\nTITEL = ''", r"unknown name TITEL; did you mean TITLE\?"),
         ("ROWS = {}\nCOLUMNS = ('blue',)", r"unknown metric 'blue' in COLUMNS; did you mean bleu"),
         ("ROWS = {}\nCOLUMNS = ()\nTITLE = 1", r"expected TITLE = 'text'"),
+        ("ROWS = {}\nCOLUMNS = ()\nCOMPARABLE = 0", r"expected COMPARABLE = True or False"),
         ("\n\nROWS = 1 / 0", r"table\.py, line 3: ZeroDivisionError"),
         (TABLE.replace("SMT", "MT"), r"published\.csv: no row 'SMT' in ROWS of .*did you mean MT"),
         (

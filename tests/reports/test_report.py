@@ -67,6 +67,13 @@ def test_writes_every_format_and_picture(quickstart):
     assert "82.00 ± 7.07" in (folder / "report.md").read_text(encoding="utf-8")
 
 
+@pytest.fixture
+def no_pictures(monkeypatch):
+    """For what is no matter of pictures: they take most of a report's time."""
+    monkeypatch.setattr("seq2seq_jax.reports.report.PICTURES", ())
+
+
+@pytest.mark.usefixtures("no_pictures")
 def test_only_the_formats_asked_for(tmp_path):
     folder = fake_sweep.quickstart(tmp_path)
     write_report(folder, formats=["csv"])
@@ -117,6 +124,7 @@ def test_page_shows_the_results(quickstart):
     assert len(page.all("option")) == 1 + 6
 
 
+@pytest.mark.usefixtures("no_pictures")
 def test_sentences_can_be_picked(tmp_path):
     folder = fake_sweep.quickstart(tmp_path)
     show = folder / "score=general" / "seed0" / "predictions" / "show.jsonl"
@@ -130,6 +138,7 @@ def test_sentences_can_be_picked(tmp_path):
     assert (folder / "figures" / "alignment-2-score=general.png").exists()
 
 
+@pytest.mark.usefixtures("no_pictures")
 def test_half_done_sweep_with_a_failure(tmp_path):
     folder = fake_sweep.quickstart(tmp_path)
     fake_sweep.write_sweep(folder, {"score=none": {}, "score=general": {}, "new": {}, "bad": {}})

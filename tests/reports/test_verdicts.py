@@ -3,7 +3,7 @@ import math
 import pytest
 
 from seq2seq_jax.reports.published import Published, read_published
-from seq2seq_jax.reports.verdicts import verdict
+from seq2seq_jax.reports.verdicts import same_order, verdict
 from seq2seq_jax.types import InputError
 
 
@@ -69,3 +69,11 @@ def test_wrong_numbers_are_named(tmp_path, line, message):
     path.write_text(f"row,metric,value,source,certainty,low,high\n{line}\n")
     with pytest.raises(InputError, match=message):
         read_published(path)
+
+
+def test_pairs_in_the_published_order():
+    # Of the pairs of 1, 2, 2, 3 five have an order; ours keeps 1 < 2, 1 < 2, 1 < 3 and 2 < 3.
+    assert same_order([1.0, 2.0, 2.0, 3.0], [10.0, 30.0, 20.0, 25.0]) == (4, 5)
+    assert same_order([1.0, 2.0], [5.0, 5.0]) == (0, 1)  # ours does not tell them apart
+    assert same_order([1.0, 2.0], [5.0, math.nan]) == (0, 1)
+    assert same_order([1.0], [5.0]) == same_order([], []) == (0, 0)
