@@ -4,6 +4,7 @@ from typing import Any
 
 import pandas as pd
 
+from seq2seq_jax.evaluation.bootstrap import RESAMPLES
 from seq2seq_jax.reports.differences import Difference
 from seq2seq_jax.reports.results import Results
 from seq2seq_jax.training import groups

@@ -97,14 +97,9 @@ def scores_by_length(results: Results) -> Figure | None:
     figure, panels = _panels(2)
     for panel, metric in zip(panels, ("exact_match", "bleu"), strict=True):
         for cell, (colour, dash) in line_styles(results.cells).items():
-            rows = [
-                [_score(part[part["words"].between(low, high)], metric) for low, high in bins]
-                for _, part in frame[frame["cell"] == cell].groupby("seed")
-            ]
-            if rows:
-                scores = np.array(rows) * COLUMNS[metric].scale
-                x = np.flatnonzero(counts)
-                scores = scores[:, x]
+            if cell in values:
+                rows = [[line[metric] for line in seed] for seed in values[cell]]
+                scores = np.array(rows)[:, x] * COLUMNS[metric].scale
                 mean = scores.mean(axis=0)
                 panel.plot(x, mean, ls=dash, color=colour, marker="o", ms=4, label=cell)
                 panel.fill_between(

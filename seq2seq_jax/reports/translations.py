@@ -6,7 +6,7 @@ Alignments are HTML tables and no pictures: some kilobytes each, so that a page 
 import html
 from typing import Any, NamedTuple
 
-from seq2seq_jax.reports.results import Results
+from seq2seq_jax.reports.results import Results, references_of
 
 TEST_SENTENCES = 20
 BUDGET = 3_000_000  # characters that the test sentences may take; the page stays below 5 MB
@@ -20,7 +20,8 @@ class Translation(NamedTuple):
     line: dict[str, Any]
 
 
-Sentences = dict[tuple[str, str], list[Translation]]  # (source, reference or "") -> translations
+# (source, its references) -> translations; a sentence of evaluation.show has no reference.
+Sentences = dict[tuple[str, tuple[str, ...]], list[Translation]]
 
 
 def shown_translations(results: Results) -> Sentences:
@@ -39,7 +40,7 @@ def _translations(results: Results, split: str, most: int | None) -> Sentences:
         for seed in results.finished(cell)[:1]:
             lines = sorted(results.predictions(cell, seed, split), key=lambda line: line["index"])
             for line in lines[:most]:
-                sentence = line["source"], line["reference"] or ""
+                sentence = line["source"], references_of(line) if line["reference"] else ()
                 found.setdefault(sentence, []).append(Translation(cell, seed, line))
     return found
 
@@ -82,23 +83,24 @@ def _text(text: object) -> str:
     return html.escape(str(text))
 
 
-def _option(sentence: tuple[str, str]) -> str:
+def _option(sentence: tuple[str, tuple[str, ...]]) -> str:
     return f"<option>{_text(sentence[0])}</option>"
 
 
-def _sentence(sentence: tuple[str, str], made: list[Translation]) -> str:
-    source, reference = sentence
-    cards = "".join(_card(translation, reference) for translation in made)
-    wanted = f'<p class="caption">reference: {_text(reference)}</p>\n' if reference else ""
+def _sentence(sentence: tuple[str, tuple[str, ...]], made: list[Translation]) -> str:
+    source, references = sentence
+    cards = "".join(_card(translation, references) for translation in made)
+    right = " | ".join(references)
+    wanted = f'<p class="caption">reference: {_text(right)}</p>\n' if right else ""
     return (
         f'<div class="sentence">\n<p class="source">{_text(source)}</p>\n{wanted}'
         f'<div class="cards">\n{cards}</div></div>\n'
     )
 
 
-def _card(translation: Translation, reference: str) -> str:
+def _card(translation: Translation, references: tuple[str, ...]) -> str:
     line = translation.line
-    right = ", equals the reference" if reference and line["hypothesis"] == reference else ""
+    right = ", equals a reference" if line["hypothesis"] in references else ""
     return (
         f"<figure><figcaption><b>{_text(translation.cell)}</b> <span>seed {translation.seed}, "
         f"log p {line['score']:.2f}{right}</span><br>{_text(line['hypothesis'])}</figcaption>\n"

@@ -278,7 +278,7 @@ def test_a_published_metric_gets_its_column(tmp_path):
     fake_sweep.write_run(tmp_path / "s" / "a" / "seed0", final=final, done=fake_sweep.done())
     assert table_of(tmp_path / "s").columns[0].metric == "bleu"
     path = published_file(tmp_path, "Yao & Zweig 2015,token_error_rate,5.45,the paper,S")
-    lines = formats.markdown(table_of(tmp_path / "s", published=path)).splitlines()
+    lines = markdown(table_of(tmp_path / "s", published=path)).splitlines()
     assert lines[0].startswith(
         "| cell | BLEU ↑ | token error rate (%) ↓ | token error rate (%), published | parameters |"
     )
@@ -288,7 +288,7 @@ def test_a_published_metric_gets_its_column(tmp_path):
 def test_differences_are_shown_for_the_columns_alone(tmp_path):
     folder = one_metric(tmp_path, "bleu", a=[1.0], b=[2.0])
     both = [Comparison("b", metric, 1.5, 1.0, 2.0, 0.01) for metric in ("bleu", "chrf")]
-    assert [item.metric for item in table_of(folder, both).comparisons] == ["bleu"]
+    assert [item.metric for item in table_of(folder, both).differences] == ["bleu"]
 
 
 def test_published_numbers_stand_beside_ours(tmp_path):

@@ -21,6 +21,14 @@ def test_the_first_test_sentences_of_every_cell_in_order(results):
         ]
 
 
+def test_any_reference_makes_a_translation_right(results):
+    line = fake_sweep.line(0, ("a", "x", []), "y")
+    made = [translations.Translation("cell", 0, line)]
+    whole = translations.translations_html({}, {("a", ("x", "y")): made})
+    assert "reference: x | y" in whole and "equals a reference" in whole
+    assert "equals a reference" not in translations.translations_html({}, {("a", ("x",)): made})
+
+
 def test_what_is_past_the_budget_is_left_out_and_counted(results, monkeypatch):
     tested = translations.tested_translations(results)
     whole = translations.translations_html({}, tested)
