@@ -8,11 +8,11 @@ from flax import nnx
 
 from seq2seq_jax.decoding.beam import beam_search
 from seq2seq_jax.decoding.penalties import Ranking
-from seq2seq_jax.decoding.predictor import Predictor
+from seq2seq_jax.decoding.predictor import Prediction, Predictor
 from seq2seq_jax.decoding.search import greedy
 from seq2seq_jax.types import EOS, PAD
 from tests.decoding import reference_beam as reference
-from tests.small import SOURCE_SIZE, rows, small_model
+from tests.small import small_model
 
 POSITIONS = 6  # room; more than the longest limit needs
 GENERAL = ()
@@ -138,31 +138,42 @@ def test_batch_padding_and_order_change_no_hypothesis(model):
     assert np.isneginf(again.score_BN[3]).all()
 
 
-class Counted(Predictor):
-    """Tells each time that it is asked."""
+class Script(Predictor):
+    """EOS with a given probability at each step, else the word 4; counts how often it is asked."""
 
-    steps: list
+    def __init__(self, ends):
+        self.never_V = jnp.array([-jnp.inf, -jnp.inf, 0.0, 0.0, 0.0])  # PAD and BOS
+        self.end_T = jnp.array(ends)
+        self.steps = []
 
-    def __call__(self, *arguments):
+    def start(self, source_BS, temperature, positions):
+        return (jnp.int32(0),), ()
+
+    def __call__(self, states, token_B, sources):
         jax.debug.callback(self.steps.append, 1)
-        return super().__call__(*arguments)
+        end = self.end_T[states[0]]
+        p_V = jnp.array([0.0, 0.0, 1.0, 0.0, 0.0]) * end + jnp.array([0.0] * 4 + [1.0]) * (1 - end)
+        logit_BV = jnp.broadcast_to(jnp.log(p_V), (len(token_B), 5))
+        return Prediction((states[0] + 1,), logit_BV, jnp.zeros((len(token_B), 1)))
 
 
-@pytest.mark.parametrize(("alpha", "steps"), [(0.0, 1), (3.0, POSITIONS)])
-def test_the_search_stops_as_soon_as_nothing_can_win(alpha, steps):
-    """EOS is the likeliest: nothing else can pass it without a length penalty. With a strong one a
-    longer hypothesis could, so that the search has to go on."""
-    graphdef, params = small_model()
-    output_bias = params["decoder"]["output_bias"].at[EOS].add(3.0)
-    params = {**params, "decoder": {**params["decoder"], "output_bias": output_bias}}
-    predictor = Counted([nnx.merge(graphdef, params)])
-    predictor.steps = []
-    source_BS = rows((5, 3), 5, SOURCE_SIZE)
-    source_BS, limit_B = jnp.asarray(source_BS), jnp.full(2, POSITIONS)
-    jax.block_until_ready(
-        beam_search(
-            predictor, source_BS, limit_B, ranking(alpha), positions=POSITIONS, beam=2, best=1
-        )
+@pytest.mark.parametrize(
+    ("alpha", "ends", "words", "steps"),
+    [
+        # log 0.7 for the end at once; what goes on has at most log 0.3 / 9 as mean, and gets it.
+        (1.0, (0.7, 0, 0, 0, 0, 0, 0, 0, 1), 8, 9),
+        # The same without a penalty: nothing below log 0.7 can pass it.
+        (0.0, (0.7, 0, 0, 0, 0, 0, 0, 0, 1), 0, 1),
+        # Here length is punished: log 0.8 twice passes log 0.2, as nine times it would not.
+        (-1.0, (0.2, 1, 0, 0, 0, 0, 0, 0, 0), 1, 2),
+        (-1.0, (0.4, 0, 0, 0, 0, 0, 0, 0, 1), 0, 1),
+    ],
+)
+def test_the_search_stops_as_soon_as_nothing_can_win_and_no_sooner(alpha, ends, words, steps):
+    script, source_BS = Script(ends), jnp.array([[4]])
+    found = beam_search(
+        script, source_BS, jnp.array([9]), ranking(alpha), positions=9, beam=2, best=1
     )
+    assert [int(v) for v in found.token_BNT[0, 0] if v] == [4] * words + [EOS]
     jax.effects_barrier()
-    assert len(predictor.steps) == steps
+    assert len(script.steps) == steps

@@ -146,3 +146,10 @@ def test_end_token_is_the_last_one():
         words = token_T[token_T != PAD]
         assert (words[:-1] != EOS).all()
         assert (token_T[len(words) :] == PAD).all()
+
+
+def test_each_step_has_a_draw_of_its_own():
+    """From what is as good as uniform; with one key for all steps a row would repeat one token."""
+    source_BS = jnp.asarray(rows((5, 3, 4), 5, SOURCE_SIZE))
+    found = draw(source_BS, jnp.full(3, 5), sampling(1e6), keys(1, 0, 1, 2))
+    assert max(len({*token_T}) for token_T in np.asarray(found.token_BNT[:, 0]).tolist()) > 2
