@@ -16,6 +16,7 @@ windows, `seconds_min` and `seconds_max`; `tokens_per_second`, target tokens of 
 import argparse
 import csv
 import gc
+import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -155,6 +156,17 @@ def _draw(panel: Axes, rows: Sequence[Mapping[str, Any]], what: str) -> None:
     panel.yaxis.set_major_formatter(lambda y, _: f"{y:,g}")
 
 
+def write(rows: Sequence[Mapping[str, Any]], stem: Path) -> tuple[Path, Path]:
+    """As a table and as a picture; gives their files."""
+    table, picture = stem.with_suffix(".csv"), stem.with_suffix(".png")
+    save_png(draw(rows), picture)  # makes the folder
+    with table.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, rows[0])
+        writer.writeheader()
+        writer.writerows(rows)
+    return table, picture
+
+
 def main() -> None:
     start = time.perf_counter()
     platform = jax.default_backend()
@@ -165,6 +177,7 @@ def main() -> None:
     flags = parser.parse_args()
     chosen = {axis: points for axis, points in possible.items() if axis in (flags.axis or possible)}
     print(f"{jax.devices()[0].device_kind}; {look_around(before=True)}")
+    print(f"GLIBC_TUNABLES: {os.environ.get('GLIBC_TUNABLES', 'none')}")
     rows = []
     for row in measure_all(chosen):
         rows.append(row)
@@ -175,14 +188,8 @@ def main() -> None:
             f"(alone the products take {share:.0%}), {row['temporary_mib']:8,.1f} MiB temporary",
             flush=True,
         )
-    flags.folder.mkdir(parents=True, exist_ok=True)
-    path = flags.folder / f"{platform}.csv"
-    with path.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, rows[0])
-        writer.writeheader()
-        writer.writerows(rows)
-    save_png(draw(rows), path.with_suffix(".png"))
-    print(f"wrote {path} and {path.with_suffix('.png')} after {time.perf_counter() - start:.0f} s")
+    written = " and ".join(str(path) for path in write(rows, flags.folder / platform))
+    print(f"wrote {written} after {time.perf_counter() - start:.0f} s")
 
 
 if __name__ == "__main__":

@@ -50,6 +50,11 @@ class Members:
         jax.block_until_ready(self.state)
         return time.perf_counter() - start
 
+    def ahead(self, batches: Iterable[Batch]) -> None:
+        """Compiles for batches of such shapes in other threads."""
+        rest = self._hyper, self._key
+        self._step.ahead(self.state, map(self._place, batches), *rest, forced=self._forced)
+
     def temporary_bytes(self, batch: Batch) -> int:
         """What the compiled update needs beside its inputs and outputs."""
         return self._step.temporary_bytes(self.state, *self._rest(batch), forced=self._forced)

@@ -94,7 +94,7 @@ def time_population(
     and see the runs' own batches. `forced`: the path; that of the first update if None.
     """
     shared = len({each.seed for each in batches}) == 1
-    chosen, share = _typical(batches[0])
+    chosen, share = typical(batches[0])
     sources = batches[0], batches[0] if shared else StackedBatches(batches)
     programs = (
         Members(lanes[:1], graphdef, forced=forced),
@@ -122,7 +122,7 @@ def _shapes(batches: Batches) -> Counter:
     return Counter(shape_of(batches[i]) for i in range(batches.per_epoch))
 
 
-def _typical(batches: Batches) -> tuple[list[int], float]:
+def typical(batches: Batches) -> tuple[list[int], float]:
     """The batches of the shape that an epoch spends most positions on, by number; and how many
     positions a batch of the epoch has on average, as a share of theirs."""
     counts = _shapes(batches)

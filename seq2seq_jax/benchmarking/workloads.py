@@ -1,6 +1,6 @@
 """What is timed: models by name, and data that need no download."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -168,7 +168,7 @@ def make_batches(examples: Examples, config: ConfigDict) -> Batches:
     return Batches(examples.source, examples.target, shapes, rows, config.seed)
 
 
-def full_batch(sizes: tuple[int, int], rows: int, shape: Shape, seed: int = 0) -> Batch:
+def full_batch(sizes: Sequence[int], rows: int, shape: Shape, seed: int = 0) -> Batch:
     """Random ids of vocabularies of these sizes at every position: no padding."""
     generator = np.random.default_rng(seed)
     source, target = (
