@@ -37,11 +37,12 @@ from seq2seq_jax.benchmarking.workloads import (
 )
 from seq2seq_jax.data.batching import padding_share
 from seq2seq_jax.data.buckets import Shape
+from seq2seq_jax.decoding.strategies import BeamSearch
 from seq2seq_jax.decoding.translate import Translator
 
 ROUNDS, SECONDS = 7, 0.3  # a turn of an arm is as many updates as fit, one at least
 STARTS = 3  # rounds, where each turn compiles
-SENTENCES = 500
+SENTENCES = {"greedy": 500, "beam": 100}
 FIRST = 40  # updates of a start: most shapes have come by then
 
 
@@ -79,19 +80,21 @@ def update(case: Case) -> Arm:
     )
 
 
-def greedy(case: Case) -> Arm:
-    """Greedy translation of some sentences, to the limit of each."""
+def search(case: Case) -> Arm:
+    """Translation of some sentences, to the limit of each."""
     config = make_config(case.workload, case.changes)
     examples = make_examples(case.workload, config)
     graphdef, (lane,) = make_lanes([config], [len(words) for words in examples.vocabularies])
-    translator = Translator(graphdef, *examples.vocabularies, config.evaluation)
-    params, sources = jax.device_put(never_ending(lane.state.params)), examples.source[:SENTENCES]
-    found = translator(params, sources)  # compiles
+    translator = Translator([graphdef], *examples.vocabularies, config.evaluation)
+    params = [jax.device_put(never_ending(lane.state.params))]
+    strategy = BeamSearch.of(config.evaluation) if config.evaluation.beam > 1 else None
+    arguments = params, examples.source[: SENTENCES[case.kind]], strategy
+    found = translator.search(*arguments)  # compiles
 
     def seconds() -> float:
-        start = time.perf_counter()
-        translator(params, sources)
-        return time.perf_counter() - start
+        began = time.perf_counter()
+        translator.search(*arguments)
+        return time.perf_counter() - began
 
     return Arm(seconds, lambda: found)
 
@@ -134,7 +137,7 @@ def epoch(case: Case) -> Arm:
     )
 
 
-KINDS = {"update": update, "greedy": greedy, "start": start, "epoch": epoch}
+KINDS = {"update": update, "greedy": search, "beam": search, "start": start, "epoch": epoch}
 CONCAT = {"model.attention.score": "concat"}
 CASES = (
     Case("deferred", "update", "luong"),
@@ -148,6 +151,7 @@ CASES = (
     Case("argmax", "greedy", "luong"),
     Case("log_probability", "greedy", "luong"),
     Case("one_ahead", "greedy", "luong"),
+    Case("top_k", "beam", "luong", changes={"evaluation.beam": 5}),
     Case("compiled_ahead", "start", "small"),
     Case("shapes", "epoch", "luong"),
     Case("shapes", "epoch", "small"),

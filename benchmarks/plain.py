@@ -12,7 +12,7 @@ import numpy as np
 
 from seq2seq_jax.benchmarking import measured_step
 from seq2seq_jax.data import buckets
-from seq2seq_jax.decoding import search, translate
+from seq2seq_jax.decoding import search, topk, translate
 from seq2seq_jax.models import layers
 from seq2seq_jax.training import compiled, deferred, losses
 from seq2seq_jax.types import PAD
@@ -71,6 +71,7 @@ PLAIN = {
     "matrices": Plain(layers, "product", product),
     "argmax": Plain(layers, "argmax", lambda x: jnp.argmax(x, axis=-1)),
     "log_probability": Plain(search, "log_probability", log_probability),
+    "top_k": Plain(topk, "top_k", jax.lax.top_k),
     "one_ahead": Plain(translate, "_one_ahead", iter),
     "compiled_ahead": Plain(compiled.CompiledStep, "ahead", lambda *_, **__: None),
     "shapes": Plain(buckets, "_candidates", lambda x_N: np.unique(-(-x_N // 8) * 8)),

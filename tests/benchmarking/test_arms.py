@@ -9,6 +9,7 @@ import pytest
 from benchmarks import arms
 from benchmarks.plain import PLAIN, off
 from seq2seq_jax.benchmarking import workloads
+from seq2seq_jax.decoding import topk
 from seq2seq_jax.types import PAD
 from tests.benchmarking.tiny import TINY
 from tests.small import ROUNDING
@@ -32,7 +33,8 @@ def few():
         patch.setattr(workloads, "EXAMPLES", 30)
         patch.setattr(arms, "full_batch", padded_batch)
         patch.setattr(arms, "SECONDS", 0)
-        patch.setattr(arms, "SENTENCES", 6)
+        patch.setattr(arms, "SENTENCES", {"greedy": 6, "beam": 6})
+        patch.setattr(topk, "BLOCK", 4)  # of 2 x 43 words
         patch.setattr(arms, "FIRST", 4)
         yield
 
@@ -44,7 +46,8 @@ def with_all(kind):
 
 
 def small(kind):
-    return arms.Case("", kind, "g2p", (5, 6), SMALL)
+    changes = SMALL | {"evaluation.beam": 2} if kind == "beam" else SMALL
+    return arms.Case("", kind, "g2p", (5, 6), changes)
 
 
 def result(case):
