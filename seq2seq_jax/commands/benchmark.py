@@ -99,7 +99,7 @@ def main(arguments: Sequence[str]) -> int:
     for name in ("torch-python", "torch-avx512", "torch-batches"):
         if values[name].present and not values.vs:
             raise common.UsageError(f"--{name} needs --vs=torch")
-    for name in ("vs", "cold", "sentences"):
+    for name in ("vs", "cold", "sentences", "beam"):
         if values[name].present and values.population:
             raise common.UsageError(f"--population times updates alone: leave out --{name}")
     short = [
