@@ -49,7 +49,9 @@ def _model(items):
     create = functools.partial(build, small_config(**dict(items)).model, SOURCE_SIZE, TARGET_SIZE)
     graphdef, shapes = nnx.split(nnx.eval_shape(create, jax.random.key(0)), nnx.Param)
     zeros = jax.tree.map(lambda x: np.zeros(x.shape), nnx.to_pure_dict(shapes))
-    return graphdef, perturb(zeros, 0.5)
+    # Numbers, not tracers, also where the first to ask is a function that is being traced.
+    with jax.ensure_compile_time_eval():
+        return graphdef, perturb(zeros, 0.5)
 
 
 def small_model(**overrides):

@@ -14,8 +14,7 @@ from seq2seq_jax.benchmarking.peers import Arm, Peers
 from seq2seq_jax.benchmarking.torch_input import write_input
 from seq2seq_jax.benchmarking.training import Training, time_training
 from seq2seq_jax.benchmarking.translation import Searched, time_searches
-from seq2seq_jax.benchmarking.workloads import make_examples, variant
-from seq2seq_jax.data.batching import Batches, choose_buckets, lengths
+from seq2seq_jax.benchmarking.workloads import make_batches, make_examples, variant
 from seq2seq_jax.evaluation.environment import environment
 from seq2seq_jax.models.seq2seq import count_parameters, initialize
 from seq2seq_jax.rng import named
@@ -45,10 +44,7 @@ def benchmark(
     if arms and jax.default_backend() != "cpu":
         raise InputError("--vs=torch compares what processors do: add --platform=cpu")
     examples = make_examples(name, config)
-    pairs = lengths(examples.source, examples.target)
-    batch_size = config.data.batch_size
-    shapes = choose_buckets(pairs, config.data.buckets, batch_size)
-    batches = Batches(examples.source, examples.target, shapes, batch_size, config.seed)
+    batches = make_batches(examples, config)
     sizes = [len(vocabulary) for vocabulary in examples.vocabularies]
     graphdef, params = initialize(config.model, *sizes, named(jax.random.key(config.seed), "model"))
     # On the host: what a state on several devices is made of would be donated with it.
@@ -68,9 +64,9 @@ def benchmark(
         "updates": updates,
         "cold": cold,
         "parameters": count_parameters(params),
-        "mean_lengths": [round(float(mean), 2) for mean in pairs.mean(axis=0)],
+        "mean_lengths": [round(float(mean), 2) for mean in batches.lengths_N2.mean(axis=0)],
         "vocabularies": sizes,
-        "quiet": {"before": _quiet(before), "after": _quiet(look_around(before=False))},
+        "quiet": {"before": state_of(before), "after": state_of(look_around(before=False))},
         "training": _training(training),
         "searches": {name: _searched(found) for name, found in searches.items()},
         "against": [compare(training, searches, peer) for peer in peers.started],
@@ -79,7 +75,8 @@ def benchmark(
     }
 
 
-def _quiet(found: Quiet) -> dict[str, Any]:
+def state_of(found: Quiet) -> dict[str, Any]:
+    """As JSON."""
     return {**found._asdict(), "quiet": found.quiet, "text": str(found)}
 
 
@@ -100,9 +97,8 @@ def _searched(found: Searched) -> dict[str, Any]:
     return {**found._asdict(), "sentences_per_second": spread(found.sentences_per_second)}
 
 
-def rows(result: Mapping[str, Any]) -> list[Row]:
-    """The result as (what, how much)."""
-    training = result["training"]
+def head(result: Mapping[str, Any]) -> list[Row]:
+    """What ran, and where."""
     changed = ", ".join(f"{key}={value}" for key, value in result["variant"].items())
     machine = result["environment"]
     return [
@@ -111,6 +107,14 @@ def rows(result: Mapping[str, Any]) -> list[Row]:
         ("device", f"{machine['device']}, {machine['cores']} cores"),
         ("machine before", result["quiet"]["before"]["text"]),
         ("machine after", result["quiet"]["after"]["text"]),
+    ]
+
+
+def rows(result: Mapping[str, Any]) -> list[Row]:
+    """The result as (what, how much)."""
+    training = result["training"]
+    return [
+        *head(result),
         ("target tokens a second", show_spread(training["tokens_per_second"])),
         *(
             (f"{name} sentences a second", show_spread(found["sentences_per_second"]))
@@ -126,9 +130,9 @@ def rows(result: Mapping[str, Any]) -> list[Row]:
         ("matrix products", _products(training)),
         ("in the step", f"{training['step_share']:.1%} of the time, the rest waits for input"),
         ("padding", f"{training['padding']:.1%}"),
-        ("peak memory of the process", _mib(training["peak_bytes"])),
+        ("peak memory of the process", mib(training["peak_bytes"])),
         *(
-            (f"temporary memory, {shape['source']} x {shape['target']}", _mib(size))
+            (f"temporary memory, {shape['source']} x {shape['target']}", mib(size))
             for shape in training["temporary_bytes"]
             for size in [shape["temporary_bytes"]]
         ),
@@ -136,10 +140,10 @@ def rows(result: Mapping[str, Any]) -> list[Row]:
     ]
 
 
-def table(result: Mapping[str, Any]) -> str:
-    """The rows as text, in two columns."""
-    width = max(len(what) for what, _ in rows(result))
-    return "\n".join(f"{what:{width}}  {value}".rstrip() for what, value in rows(result))
+def table(rows: Sequence[Row]) -> str:
+    """As text, in two columns."""
+    width = max(len(what) for what, _ in rows)
+    return "\n".join(f"{what:{width}}  {value}".rstrip() for what, value in rows)
 
 
 def _products(training: Mapping[str, Any]) -> str:
@@ -150,5 +154,5 @@ def _products(training: Mapping[str, Any]) -> str:
     )
 
 
-def _mib(size: int) -> str:
+def mib(size: int) -> str:
     return f"{size / 2**20:,.1f} MiB"

@@ -1,27 +1,23 @@
 """Does it pay to train several runs as one program? Times an update of one and of all."""
 
-import time
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
-from ml_collections import ConfigDict
 
-from seq2seq_jax.benchmarking.measured_step import MeasuredStep
+from seq2seq_jax.benchmarking.members import Members
 from seq2seq_jax.benchmarking.training import shape_of
 from seq2seq_jax.config_signature import read_together
 from seq2seq_jax.data.batching import Batches, StackedBatches
+from seq2seq_jax.data.buckets import Shape
 from seq2seq_jax.evaluation.assembly import Assembly, order_seed
 from seq2seq_jax.training.loop import total_steps
 from seq2seq_jax.training.member import Lane
-from seq2seq_jax.training.optimizers import make_optimizer
-from seq2seq_jax.training.population import Alone, Together
-from seq2seq_jax.training.step import make_hyper, make_train_step
 from seq2seq_jax.training.teacher_forcing import ratio_at
-from seq2seq_jax.types import Batch
+from seq2seq_jax.types import PAD
 
 ROUNDS = 5  # updates that are timed, of one run and of all in turn
 
@@ -29,88 +25,96 @@ ROUNDS = 5  # updates that are timed, of one run and of all in turn
 def measure_population(folders: Sequence[Path]) -> dict[str, Any]:
     """What the runs whose config.json these folders hold take, together and one after another.
 
-    Both steps are compiled for one batch shape, the one that an epoch spends most positions on, and
-    timed in turn on the runs' own batches; the median counts. Totals are for all updates of all
-    runs, in proportion to the positions of an epoch's batches, without compilation, evaluations
-    and checkpoints.
+    Totals are for all updates of all runs, in proportion to the positions of an epoch's batches,
+    without compilation, evaluations and checkpoints.
 
     The answer is JSON: `members`, `updates` of each, `compilations` of the step in one program;
-    `alone` (one run) and `together`, each with `seconds` an update, `total_seconds` for all runs,
-    `bytes` of states and temporary memory.
+    `alone` (one run) and `together`, each with `seconds` an update, the median, `total_seconds` for
+    all runs, `bytes` of states and temporary memory.
     """
     own = read_together(folders)
     parts = Assembly(own[0], folders)
     batches = [parts.batches.with_seed(order_seed(config)) for config in own]
-    one_order = len({each.seed for each in batches}) == 1
-    seen = batches[0] if one_order else StackedBatches(batches)
-    chosen, share = _typical(batches[0])
     lanes = [Lane(config, jax.device_get(parts.params(config.seed))) for config in own]
     # Which path the first update takes, and which one the last of a long run.
     first, last = (
         all(ratio_at(config.teacher_forcing, n) >= 1 for config in own) for n in (0, 1 << 30)
     )
-    arms = [
-        _Arm(lanes[:1], parts.graphdef, Alone(own[0].data.batch_size), last),
-        _Arm(lanes, parts.graphdef, Together(len(own), one_order), last),
-    ]
-    sources = [batches[0], seen]
-    for arm, source in zip(arms, sources, strict=True):
-        arm.update(source[chosen[0]])  # compiles
-    seconds = [[], []]
-    for i in (chosen * ROUNDS)[:ROUNDS]:
-        for arm, source, times in zip(arms, sources, seconds, strict=True):
-            batch = source[i]
-            start = time.perf_counter()
-            arm.update(batch)
-            times.append(time.perf_counter() - start)
+    found = time_population(lanes, parts.graphdef, batches, ROUNDS, 1, forced=last)
     updates = total_steps(own[0].train, parts.batches.per_epoch)
     answer: dict[str, Any] = {
         "members": len(own),
         "updates": updates,
         "compilations": len(_shapes(batches[0])) * (1 + (first != last)),
     }
-    for name, arm, times, runs in zip(
-        ("alone", "together"), arms, seconds, (len(own), 1), strict=True
-    ):
-        median = float(np.median(times))
+    for name, arm, runs in (("alone", found.alone, len(own)), ("together", found.together, 1)):
+        median = float(np.median(arm.seconds))
         answer[name] = {
             "seconds": median,
-            "total_seconds": median * share * updates * runs,
-            "bytes": arm.bytes(sources[name == "together"][chosen[0]]),
+            "total_seconds": median * found.share * updates * runs,
+            "bytes": arm.temporary_bytes + arm.state_bytes,
         }
     return answer
 
 
-class _Arm:
-    """A compiled step and what it is called with."""
+class Arm(NamedTuple):
+    """One program: `seconds` an update, an entry for each round."""
 
-    def __init__(self, lanes: Sequence[Lane], graphdef, layout, forced: bool):
-        config: ConfigDict = lanes[0].config
-        step = make_train_step(
-            config, graphdef, make_optimizer(config.train), layout.shards, layout.axis
-        )
-        self._step = MeasuredStep(layout.step(step), layout.sharding)
-        self._place = layout.place_batch
-        self._state = layout.place([lane.state for lane in lanes])
-        self._hyper = layout.place(
-            [
-                make_hyper(c, c.train.learning_rate, ratio_at(c.teacher_forcing, 0))
-                for c in (lane.config for lane in lanes)
-            ]
-        )
-        self._key = layout.place([lane.key for lane in lanes])
-        self._forced = forced
+    seconds: list[float]
+    temporary_bytes: int
+    state_bytes: int
 
-    def update(self, batch: Batch) -> None:
-        arguments = self._place(batch), self._hyper, self._key
-        self._state = self._step(self._state, *arguments, forced=self._forced)
-        jax.block_until_ready(self._state)
 
-    def bytes(self, batch: Batch) -> int:
-        """Of the state and of what the compiled update needs beside it."""
-        arguments = self._state, self._place(batch), self._hyper, self._key
-        temporary = self._step.temporary_bytes(*arguments, forced=self._forced)
-        return temporary + sum(leaf.nbytes for leaf in jax.tree.leaves(self._state))
+class Measured(NamedTuple):
+    """An update of the first run `alone` and of all runs `together`, on batches of one `shape`.
+
+    `targets`: target tokens of an update of all runs, on average, an entry for each round; `share`:
+    positions of a batch of an epoch, on average, as a share of those of this shape.
+    """
+
+    alone: Arm
+    together: Arm
+    targets: list[float]
+    shape: Shape
+    share: float
+
+
+def time_population(
+    lanes: Sequence[Lane],
+    graphdef,
+    batches: Sequence[Batches],
+    rounds: int,
+    updates: int,
+    *,
+    forced: bool | None = None,
+) -> Measured:
+    """Times runs in one program and alone, in turn: so many updates of each a round.
+
+    Both programs are compiled for one batch shape, the one that an epoch spends most positions on,
+    and see the runs' own batches. `forced`: the path; that of the first update if None.
+    """
+    shared = len({each.seed for each in batches}) == 1
+    chosen, share = typical(batches[0])
+    sources = batches[0], batches[0] if shared else StackedBatches(batches)
+    programs = (
+        Members(lanes[:1], graphdef, forced=forced),
+        Members(lanes, graphdef, shared=shared, forced=forced),
+    )
+    for program, source in zip(programs, sources, strict=True):
+        program.seconds([source[chosen[0]]])  # compiles
+    seconds, targets = ([], []), []
+    for turn in range(rounds):
+        numbers = [chosen[(turn * updates + i) % len(chosen)] for i in range(updates)]
+        for program, source, times in zip(programs, sources, seconds, strict=True):
+            seen = [source[i] for i in numbers]
+            times.append(program.seconds(seen) / updates)
+        real = sum(int((batch.target_BT != PAD).sum()) for batch in seen)
+        targets.append(real * (len(lanes) if shared else 1) / updates)
+    alone, together = (
+        Arm(times, program.temporary_bytes(source[chosen[0]]), program.state_bytes())
+        for program, source, times in zip(programs, sources, seconds, strict=True)
+    )
+    return Measured(alone, together, targets, shape_of(batches[0][chosen[0]]), share)
 
 
 def _shapes(batches: Batches) -> Counter:
@@ -118,7 +122,7 @@ def _shapes(batches: Batches) -> Counter:
     return Counter(shape_of(batches[i]) for i in range(batches.per_epoch))
 
 
-def _typical(batches: Batches) -> tuple[list[int], float]:
+def typical(batches: Batches) -> tuple[list[int], float]:
     """The batches of the shape that an epoch spends most positions on, by number; and how many
     positions a batch of the epoch has on average, as a share of theirs."""
     counts = _shapes(batches)

@@ -1,6 +1,6 @@
 """What is timed: models by name, and data that need no download."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -8,7 +8,9 @@ from ml_collections import ConfigDict
 
 from seq2seq_jax import config as configs
 from seq2seq_jax.data import Vocabulary, load_data
-from seq2seq_jax.types import EOS, SPECIALS
+from seq2seq_jax.data.batching import Batches, choose_buckets, lengths
+from seq2seq_jax.data.buckets import Shape
+from seq2seq_jax.types import EOS, SPECIALS, Batch
 
 EXAMPLES = 29_000  # as many as Multi30k has
 SHAPES = 12  # of batches; with 4, a fifth of all positions is padding
@@ -148,14 +150,32 @@ def make_examples(name: str, config: ConfigDict) -> Examples:
         loaded = load_data(config.data)
         train = loaded.encoded["train"]
         return Examples(train.source, train.target, (loaded.source, loaded.target))
-    lengths, sizes = SYNTHETIC[data]
+    moments, sizes = SYNTHETIC[data]
     generator = np.random.default_rng(0)
-    lengths_N2 = lengths.draw(EXAMPLES, generator)
+    lengths_N2 = moments.draw(EXAMPLES, generator)
     source, target = (
         [_row(length, size, generator) for length in length_N.tolist()]
         for length_N, size in zip(lengths_N2.T, sizes, strict=True)
     )
     return Examples(source, target, (_vocabulary(sizes[0]), _vocabulary(sizes[1])))
+
+
+def make_batches(examples: Examples, config: ConfigDict) -> Batches:
+    """The batches of a training on them, in the order of the config's seed."""
+    rows = config.data.batch_size
+    pairs = lengths(examples.source, examples.target)
+    shapes = choose_buckets(pairs, config.data.buckets, rows)
+    return Batches(examples.source, examples.target, shapes, rows, config.seed)
+
+
+def full_batch(sizes: Sequence[int], rows: int, shape: Shape, seed: int = 0) -> Batch:
+    """Random ids of vocabularies of these sizes at every position: no padding."""
+    generator = np.random.default_rng(seed)
+    source, target = (
+        generator.integers(len(SPECIALS), size, (rows, length)).astype(np.int32)
+        for size, length in zip(sizes, shape, strict=True)
+    )
+    return Batch(source, target, np.arange(rows, dtype=np.int32))
 
 
 def _row(length: int, size: int, generator: np.random.Generator) -> np.ndarray:

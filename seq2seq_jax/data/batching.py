@@ -161,15 +161,13 @@ class StackedBatches:
         return len(self._runs[0])
 
     def __getitem__(self, index: int) -> Batch:
-        return _stack([run[index] for run in self._runs])
+        return stack([run[index] for run in self._runs])
 
     def blanks(self) -> list[Batch]:
-        return [
-            _stack(blanks) for blanks in zip(*(run.blanks() for run in self._runs), strict=True)
-        ]
+        return [stack(blanks) for blanks in zip(*(run.blanks() for run in self._runs), strict=True)]
 
 
-def _stack(batches: Sequence[Batch]) -> Batch:
+def stack(batches: Sequence[Batch]) -> Batch:
     return Batch(*(np.stack(arrays) for arrays in zip(*batches, strict=True)))
 
 

@@ -109,6 +109,12 @@ def shape_distribution(logit_BV: Float[Array, "B V"], sampling: Sampling) -> Flo
     return jnp.where(kept_BV, logit_BV, -jnp.inf)
 
 
+def log_probability(logit_BV: Float[Array, "B V"], token_B: Int[Array, " B"]) -> Float[Array, " B"]:
+    """log p of one token a row, without those of all the others."""
+    logit_B = jnp.take_along_axis(logit_BV, token_B[:, None], axis=-1)[:, 0]
+    return logit_B - jax.nn.logsumexp(logit_BV, axis=-1)
+
+
 def _follow(
     predictor: Predictor, source_BS, limit_B, temperature, positions: int, choose: Choice
 ) -> Hypotheses:
@@ -122,8 +128,7 @@ def _follow(
         states, logit_BV, alignment_BS = predictor(loop.states, loop.last_B, sources)
         chosen_B = choose(logit_BV + predictor.never_V[None], loop.step).astype(source_BS.dtype)
         token_B = jnp.where(loop.ended_B, PAD, chosen_B)
-        logit_B = jnp.take_along_axis(logit_BV, chosen_B[:, None], axis=-1)[:, 0]
-        gain_B = logit_B - jax.nn.logsumexp(logit_BV, axis=-1)  # log p, without all the others
+        gain_B = log_probability(logit_BV, chosen_B)
         return _Loop(
             loop.step + 1,
             states,

@@ -12,22 +12,8 @@ from seq2seq_jax.benchmarking import benchmark, machine, training, workloads
 from seq2seq_jax.benchmarking.translation import never_ending
 from seq2seq_jax.data.batching import Batches
 from seq2seq_jax.types import EOS, PAD
+from tests.benchmarking.tiny import TINY
 from tests.small import small_model
-
-TINY = {
-    "data.batch_size": 8,
-    "data.buckets": 1,
-    "model.embedding": 3,
-    "model.encoder.width": 4,
-    "model.encoder.bidirectional": False,
-    "model.decoder.width": 4,
-    "model.encoder.cell": "elman",
-    "model.decoder.cell": "elman",
-    "train.optimizer": "sgd",
-    "evaluation.batch_size": 8,
-    "evaluation.max_length_factor": 0.0,
-    "evaluation.max_length_extra": 5,
-}
 
 
 def test_the_result_of_a_tiny_model(monkeypatch):
@@ -53,7 +39,7 @@ def test_the_result_of_a_tiny_model(monkeypatch):
     assert training_["first_loss"] == pytest.approx(math.log(43), abs=0.3)  # nothing known yet
     assert result["against"] == []
 
-    text = benchmark.table(json.loads(json.dumps(result)))
+    text = benchmark.table(benchmark.rows(json.loads(json.dumps(result))))
     assert text.splitlines()[0].startswith("workload")
     for words in ("target tokens a second", "[", "1 in ", "temporary memory, ", "quiet (load"):
         assert words in text

@@ -63,6 +63,8 @@ def test_every_verb_explains_itself(capsys, verb):
         (["benchmark", "--workload=large"], "<luong|small|g2p|transformer>"),
         (["benchmark", "--ratio=high"], "teacher_forcing.ratio"),
         (["benchmark", "--torch-avx512"], "--torch-avx512 needs --vs=torch"),
+        (["benchmark", "--population=4", "--vs=torch"], "leave out --vs"),
+        (["benchmark", "--population=1"], "--population"),
     ],
 )
 def test_wrong_usage(capsys, arguments, words):

@@ -1,0 +1,212 @@
+"""What each optimisation gains: with it and without it, in turns.
+
+    PYTHONPATH=. .venv/bin/python benchmarks/arms.py
+    PYTHONPATH=. .venv/bin/python benchmarks/arms.py --only=loss --workload=small --shape=9x14
+
+Prints a row of a table for each pair of arms: the median time of each, on / off with the least and
+the most of the pairs, and more about each arm. The arm without is the package with one function
+replaced by its plain version (plain.py). --workload and --shape (source x target) take the place of
+the table's own; translations and whole epochs have the shapes of their data. Memory that is kept or
+given back to the kernel changes every number: launch.sh says which settings of glibc it uses
+(GLIBC_TUNABLES), and this program which ones it found.
+"""
+
+import argparse
+import contextlib
+import functools
+import os
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+
+from benchmarks.plain import PLAIN, off
+from seq2seq_jax.benchmarking.machine import look_around
+from seq2seq_jax.benchmarking.members import Members, make_lanes
+from seq2seq_jax.benchmarking.population import typical
+from seq2seq_jax.benchmarking.training import shape_of
+from seq2seq_jax.benchmarking.translation import never_ending
+from seq2seq_jax.benchmarking.workloads import (
+    WORKLOADS,
+    full_batch,
+    make_batches,
+    make_config,
+    make_examples,
+)
+from seq2seq_jax.data.batching import padding_share
+from seq2seq_jax.data.buckets import Shape
+from seq2seq_jax.decoding.strategies import BeamSearch
+from seq2seq_jax.decoding.translate import Translator
+
+ROUNDS, SECONDS = 7, 0.3  # a turn of an arm is as many updates as fit, one at least
+STARTS = 3  # rounds, where each turn compiles
+SENTENCES = {"greedy": 500, "beam": 100}
+FIRST = 40  # updates of a start: most shapes have come by then
+
+
+class Arm(NamedTuple):
+    """One side of a pair. `seconds` takes its turn; `result`: the numbers that came out so far."""
+
+    seconds: Callable[[], float]
+    result: Callable[[], Any]
+    note: str = ""
+
+
+class Case(NamedTuple):
+    """An optimisation, where it is tried: `kind` of arm, workload, keys changed, batch shape."""
+
+    name: str
+    kind: str
+    workload: str
+    shape: Shape = (16, 16)
+    changes: Mapping[str, Any] = {}
+
+
+def update(case: Case) -> Arm:
+    """An update of the training step on one full batch."""
+    config = make_config(case.workload, case.changes)
+    sizes = [len(words) for words in make_examples(case.workload, config).vocabularies]
+    graphdef, lanes = make_lanes([config], sizes)
+    members, batch = Members(lanes, graphdef), full_batch(sizes, config.data.batch_size, case.shape)
+    members.seconds([batch])  # compiles
+    state = jax.device_get(members.state)
+    count = max(1, int(SECONDS / members.seconds([batch])))
+    return Arm(
+        lambda: members.seconds([batch] * count) / count,
+        lambda: state,
+        f"{members.temporary_bytes(batch) / 2**20:,.1f} MiB",
+    )
+
+
+def search(case: Case) -> Arm:
+    """Translation of some sentences, to the limit of each."""
+    config = make_config(case.workload, case.changes)
+    examples = make_examples(case.workload, config)
+    graphdef, (lane,) = make_lanes([config], [len(words) for words in examples.vocabularies])
+    translator = Translator([graphdef], *examples.vocabularies, config.evaluation)
+    params = [jax.device_put(never_ending(lane.state.params))]
+    strategy = BeamSearch.of(config.evaluation) if config.evaluation.beam > 1 else None
+    arguments = params, examples.source[: SENTENCES[case.kind]], strategy
+    found = translator.search(*arguments)  # compiles
+
+    def seconds() -> float:
+        began = time.perf_counter()
+        translator.search(*arguments)
+        return time.perf_counter() - began
+
+    return Arm(seconds, lambda: found)
+
+
+def start(case: Case) -> Arm:
+    """The first updates of a training, whose program is new each time."""
+    config = make_config(case.workload, case.changes)
+    examples = make_examples(case.workload, config)
+    batches = make_batches(examples, config)
+    seen = [batches[i] for i in range(FIRST)]
+    sizes, states = [len(words) for words in examples.vocabularies], []
+    graphdef, lanes = make_lanes([config], sizes)
+
+    def seconds() -> float:
+        members, began = Members(lanes, graphdef), time.perf_counter()
+        members.seconds(seen[:1])
+        members.ahead(batches.blanks())
+        members.seconds(seen[1:])
+        states[:] = [members.state]
+        return time.perf_counter() - began
+
+    return Arm(seconds, lambda: states[0], f"{len({shape_of(batch) for batch in seen})} shapes")
+
+
+def epoch(case: Case) -> Arm:
+    """An epoch, by the time of an update on the shape that most positions are spent on."""
+    config = make_config(case.workload, case.changes)
+    examples = make_examples(case.workload, config)
+    batches = make_batches(examples, config)
+    chosen, share = typical(batches)
+    graphdef, lanes = make_lanes([config], [len(words) for words in examples.vocabularies])
+    members, batch = Members(lanes, graphdef), batches[chosen[0]]
+    members.seconds([batch])  # compiles
+    count = max(1, int(SECONDS / members.seconds([batch])))
+    padding = padding_share(batches.lengths_N2, batches.shapes, batches.batch_size)
+    return Arm(
+        lambda: members.seconds([batch] * count) / count * share * batches.per_epoch,
+        lambda: batches,
+        f"{padding:.1%} padding",
+    )
+
+
+KINDS = {"update": update, "greedy": search, "beam": search, "start": start, "epoch": epoch}
+CONCAT = {"model.attention.score": "concat"}
+CASES = (
+    Case("deferred", "update", "luong"),
+    Case("deferred", "update", "small", (9, 14)),
+    Case("loss", "update", "luong"),
+    Case("loss", "update", "small", (9, 14)),
+    Case("rematerialisation", "update", "luong", (12, 12), CONCAT),
+    Case("rematerialisation", "update", "small", (12, 32), CONCAT),
+    Case("forced", "update", "luong"),
+    Case("matrices", "update", "transformer"),
+    Case("argmax", "greedy", "luong"),
+    Case("log_probability", "greedy", "luong"),
+    Case("one_ahead", "greedy", "luong"),
+    Case("top_k", "beam", "luong", changes={"evaluation.beam": 5}),
+    Case("compiled_ahead", "start", "small"),
+    Case("shapes", "epoch", "luong"),
+    Case("shapes", "epoch", "small"),
+)
+
+
+def pair(case: Case, rounds: int) -> tuple[list[Arm], list[list[float]]]:
+    """The arms with it and without it, and the seconds of each in turn; who begins changes."""
+    contexts = contextlib.nullcontext, functools.partial(off, case.name)
+    arms, seconds = [], [[], []]
+    for context in contexts:
+        with context():
+            arms.append(KINDS[case.kind](case))
+    sides = list(zip(contexts, arms, seconds, strict=True))
+    for turn in range(rounds):
+        for context, arm, times in sides[:: 1 if turn % 2 else -1]:
+            with context():
+                times.append(arm.seconds())
+    return arms, seconds
+
+
+def row(case: Case, arms: Sequence[Arm], seconds: Sequence[Sequence[float]]) -> str:
+    """As Markdown."""
+    ratios = np.divide(*seconds)
+    shape = f", {case.shape[0]} x {case.shape[1]}" if case.kind == "update" else ""
+    cells = [
+        case.name,
+        f"{case.kind}, `{case.workload}`{shape}",
+        *(f"{np.median(times) * 1e3:,.1f}" for times in seconds),
+        f"{np.median(ratios):.2f} [{ratios.min():.2f} to {ratios.max():.2f}, {len(ratios)} pairs]",
+        " / ".join(arm.note for arm in arms if arm.note),
+    ]
+    return f"| {' | '.join(cells)} |"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="See the top of this file.")
+    parser.add_argument("--only", action="append", choices=PLAIN, help="all without it")
+    parser.add_argument("--workload", choices=WORKLOADS)
+    parser.add_argument("--shape", type=lambda text: tuple(map(int, text.split("x"))))
+    flags = parser.parse_args()
+    # A start compiles as for the first time, whatever an earlier run has left.
+    jax.config.update("jax_enable_compilation_cache", False)
+    given = {name: getattr(flags, name) for name in ("workload", "shape") if getattr(flags, name)}
+    print(f"{jax.devices()[0].device_kind}; {look_around(before=True)}")
+    print(f"GLIBC_TUNABLES: {os.environ.get('GLIBC_TUNABLES', 'none')}\n")
+    print("| optimisation | where | on, ms | off, ms | on / off | more, on / off |")
+    print("|---|---|---:|---:|---|---|")
+    began, done = time.perf_counter(), []
+    for case in (case._replace(**given) for case in CASES):
+        if case.name in (flags.only or PLAIN) and case not in done:
+            print(row(case, *pair(case, STARTS if case.kind == "start" else ROUNDS)), flush=True)
+            done.append(case)
+    print(f"\n{time.perf_counter() - began:.0f} s")
+
+
+if __name__ == "__main__":
+    main()

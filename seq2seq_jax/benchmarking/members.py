@@ -1,0 +1,82 @@
+"""The training step of one run, or of several in one program, as something to time and to weigh."""
+
+import time
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import jax
+from ml_collections import ConfigDict
+
+from seq2seq_jax.benchmarking.measured_step import MeasuredStep, first_hyper, is_forced
+from seq2seq_jax.benchmarking.products import Product
+from seq2seq_jax.models.seq2seq import initializer
+from seq2seq_jax.rng import named
+from seq2seq_jax.training.losses import block_size
+from seq2seq_jax.training.member import Lane
+from seq2seq_jax.training.optimizers import make_optimizer
+from seq2seq_jax.training.population import Alone, Together
+from seq2seq_jax.training.step import make_train_step
+from seq2seq_jax.types import Batch
+
+
+class Members:
+    """A compiled step and what it is called with, its `state` among that.
+
+    One run trains as always, several in one program: on one batch for all where it is `shared`,
+    else on stacked ones. `forced`: the path that it takes; that of the first update if None.
+    """
+
+    def __init__(
+        self, lanes: Sequence[Lane], graphdef, *, shared: bool = False, forced: bool | None = None
+    ):
+        configs = [lane.config for lane in lanes]
+        first, alone = configs[0], len(lanes) == 1
+        layout = Alone(first.data.batch_size) if alone else Together(len(lanes), shared)
+        optimizer = make_optimizer(first.train)
+        step = make_train_step(first, graphdef, optimizer, layout.shards, layout.axis)
+        self._step = MeasuredStep(layout.step(step), layout.sharding)
+        self._place = layout.place_batch
+        self.state = layout.place([lane.state for lane in lanes])
+        self._hyper = layout.place([first_hyper(config) for config in configs])
+        self._key = layout.place([lane.key for lane in lanes])
+        self._forced = is_forced(first) if forced is None else forced
+
+    def seconds(self, batches: Iterable[Batch]) -> float:
+        """What an update on each takes, from the first one to the end of the last."""
+        start = time.perf_counter()
+        for batch in batches:
+            self.state = self._step(self.state, *self._rest(batch), forced=self._forced)
+        jax.block_until_ready(self.state)
+        return time.perf_counter() - start
+
+    def ahead(self, batches: Iterable[Batch]) -> None:
+        """Compiles for batches of such shapes in other threads."""
+        rest = self._hyper, self._key
+        self._step.ahead(self.state, map(self._place, batches), *rest, forced=self._forced)
+
+    def temporary_bytes(self, batch: Batch) -> int:
+        """What the compiled update needs beside its inputs and outputs."""
+        return self._step.temporary_bytes(self.state, *self._rest(batch), forced=self._forced)
+
+    def state_bytes(self) -> int:
+        return sum(leaf.nbytes for leaf in jax.tree.leaves(self.state))
+
+    def products(self, batch: Batch) -> Counter[Product]:
+        """The matrix products of an update on a batch without padding, or on one for each lane."""
+        positions = batch.target_BT.shape[-2] * batch.target_BT.shape[-1]
+        blocks = -(-positions // block_size(positions))
+        arguments = self.state, *self._rest(batch)
+        return self._step.products(*arguments, forced=self._forced, blocks=blocks)
+
+    def _rest(self, batch: Batch) -> tuple[Any, ...]:
+        return self._place(batch), self._hyper, self._key
+
+
+def make_lanes(configs: Sequence[ConfigDict], sizes: Sequence[int]) -> tuple[Any, list[Lane]]:
+    """(graphdef, lanes) of runs that differ in numbers, for vocabularies of these sizes."""
+    graphdef, draw = initializer(configs[0].model, *sizes)
+    keys = [named(jax.random.key(config.seed), "model") for config in configs]
+    # On the host: what a state on several devices is made of would be donated with it.
+    params = [jax.device_get(draw(key)) for key in keys]
+    return graphdef, [Lane(*both) for both in zip(configs, params, strict=True)]

@@ -1,0 +1,133 @@
+"""Every optimisation gives the same numbers as its plain version, and its arm does without it."""
+
+import functools
+
+import jax
+import numpy as np
+import pytest
+
+from benchmarks import arms
+from benchmarks.plain import PLAIN, off
+from seq2seq_jax.benchmarking import workloads
+from seq2seq_jax.decoding import topk
+from seq2seq_jax.types import PAD
+from tests.benchmarking.tiny import TINY
+from tests.small import ROUNDING
+
+# At this rate one update shows its gradient, to the same digits as the parameters.
+SMALL = {**TINY, **arms.CONCAT, "train.learning_rate": 3.0}
+CASES = {case.name: case for case in arms.CASES}
+
+
+def padded_batch(*arguments):
+    """With rows that end early, and one that is empty."""
+    batch = workloads.full_batch(*arguments)
+    batch.source_BS[1, 2:] = batch.target_BT[0, 3:] = batch.target_BT[2, 1:] = PAD
+    batch.source_BS[3], batch.target_BT[3] = PAD, PAD
+    return batch
+
+
+@pytest.fixture(autouse=True, scope="module")
+def few():
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(workloads, "EXAMPLES", 30)
+        patch.setattr(arms, "full_batch", padded_batch)
+        patch.setattr(arms, "SECONDS", 0)
+        patch.setattr(arms, "SENTENCES", {"greedy": 6, "beam": 6})
+        patch.setattr(topk, "BLOCK", 4)  # of 2 x 43 words
+        patch.setattr(arms, "FIRST", 4)
+        yield
+
+
+@functools.cache
+def with_all(kind):
+    """The numbers of the arm with everything on."""
+    return result(small(kind))
+
+
+def small(kind):
+    changes = SMALL | {"evaluation.beam": 2} if kind == "beam" else SMALL
+    return arms.Case("", kind, "g2p", (5, 6), changes)
+
+
+def result(case):
+    arm = arms.KINDS[case.kind](case)
+    arm.seconds()
+    return jax.device_get(arm.result())
+
+
+@pytest.mark.parametrize("name", [name for name in PLAIN if name != "shapes"])
+def test_an_optimisation_changes_no_numbers(name):
+    kind = CASES[name].kind
+    wanted = with_all(kind)
+    with off(name) as instead:
+        found = result(small(kind))
+    assert any(mock.called for mock in instead)  # else both arms are the same
+    leaves, structure = jax.tree.flatten(found)
+    wanted, same = jax.tree.flatten(wanted)
+    assert structure == same
+    for one, other in zip(leaves, wanted, strict=True):
+        if isinstance(other, str):
+            assert one == other
+        else:
+            np.testing.assert_allclose(one, other, **ROUNDING)
+
+
+def test_other_shapes_hold_the_same_examples():
+    config = workloads.make_config("g2p", {**SMALL, "data.buckets": 2})
+    examples = workloads.make_examples("g2p", config)
+    wanted = workloads.make_batches(examples, config)
+    with off("shapes") as instead:
+        found = workloads.make_batches(examples, config)
+    assert instead[0].called
+    assert all(side % 8 == 0 for shape in found.shapes for side in shape)
+    assert found.shapes != wanted.shapes
+    assert rows(found) == rows(wanted)
+
+
+def rows(batches):
+    """The examples of an epoch."""
+    found = {}
+    for i in range(batches.per_epoch):
+        for source, target, index in zip(*batches[i], strict=True):
+            if index >= 0:
+                found[int(index)] = tuple(source[source != PAD]), tuple(target[target != PAD])
+    return found
+
+
+def test_everything_is_as_it_was_afterwards():
+    before = {name: vars(plain.owner)[plain.name] for name, plain in PLAIN.items()}
+    for name, plain in PLAIN.items():
+        with off(name):
+            assert vars(plain.owner)[plain.name] is not before[name]
+        assert vars(plain.owner)[plain.name] is before[name]
+
+
+def test_every_optimisation_has_a_case():
+    assert set(CASES) == set(PLAIN)
+
+
+def test_arms_take_turns(monkeypatch):
+    log = []
+
+    def kind(case):
+        plain = PLAIN[case.name]
+        on = vars(plain.owner)[plain.name] is normal
+
+        def seconds():
+            log.append((on, vars(plain.owner)[plain.name] is normal))
+            return 1.0 if on else 2.0
+
+        return arms.Arm(seconds, lambda: None, f"on {on}")
+
+    case = CASES["argmax"]._replace(workload="small")
+    normal = vars(PLAIN["argmax"].owner)["argmax"]
+    monkeypatch.setitem(arms.KINDS, "greedy", kind)
+    pair, seconds = arms.pair(case, 3)
+    assert seconds == [[1.0] * 3, [2.0] * 3]
+    # Each arm built and run with its own functions, and nobody always first.
+    assert log == [(on, on) for on in (False, True, True, False, False, True)]
+    assert arms.row(case, pair, seconds) == (
+        "| argmax | greedy, `small` | 1,000.0 | 2,000.0 | 0.50 [0.50 to 0.50, 3 pairs] | "
+        "on True / on False |"
+    )
