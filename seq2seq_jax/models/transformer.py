@@ -124,7 +124,7 @@ class TransformerDecoder(Decoder):
         looks = [layer.cross_attention.attention for layer in layers]
         sources = tuple(attention.prepare(memory, temperature) for attention in looks)
         state = TransformerState(caches, looks[-1].start(memory.valid_BS))
-        return state, Source(memory.memory_BSM[:, :, None], sources, memory.valid_BS, temperature)
+        return state, Source(memory.memory_BSM[None], sources, memory.valid_BS, temperature)
 
     def step(
         self,

@@ -20,11 +20,12 @@ from seq2seq_jax.rng import named
 class Source(NamedTuple):
     """What every decoder step looks at, computed once a sequence.
 
-    `values_BSND`: what contexts are sums of, cut into heads; `keys`: what scores and windows
-    compare the query with, heads first.
+    `values_NBSD`: what contexts are sums of, cut into heads; `keys`: what scores and windows
+    compare the query with. Heads come first in both: products over heads and rows are two to three
+    times as slow on a CPU where these axes are not the leading ones, in the same order.
     """
 
-    values_BSND: Float[Array, "B S N D"]
+    values_NBSD: Float[Array, "N B S D"]
     keys: Any
     valid_BS: Bool[Array, "B S"]
     temperature: Float[Array, ""]
@@ -124,7 +125,7 @@ class Attention(nnx.Module):
         memory_BSND = self._split(memory.memory_BSM, self.memory)
         keys = self._each_head(Head.prepare, (2,), 0)(memory_BSND)
         values_BSND = self._split(memory.memory_BSM, self.value)
-        return Source(values_BSND, keys, memory.valid_BS, temperature)
+        return Source(jnp.moveaxis(values_BSND, 2, 0), keys, memory.valid_BS, temperature)
 
     def start(self, valid_BS: Bool[Array, "B S"]) -> AttentionState:
         """Nothing attended to yet; a monotonic reader stands at the first position."""
@@ -154,16 +155,18 @@ class Attention(nnx.Module):
             head_key = None if key is None else jax.random.fold_in(key, index)
             return head(query_BD, keys, source.valid_BS, past, source.temperature, head_key)
 
-        alignment_BNS, position_BNS = self._each_head(one, (1, 0, 1, 0), 1)(
-            self._split(query_BH, self.query), source.keys, state[:-1], jnp.arange(self.heads)
+        query_NBD = jnp.moveaxis(self._split(query_BH, self.query), 1, 0)
+        found = self._each_head(one, (0, 0, 1, 0), 0)(
+            query_NBD, source.keys, state[:-1], jnp.arange(self.heads)
         )
-        context_BND = jnp.einsum(
-            "bns,bsnd->bnd",
-            alignment_BNS.astype(self.dtype),
-            source.values_BSND.astype(self.dtype),
+        context_NBD = jnp.einsum(
+            "nbs,nbsd->nbd",
+            found[0].astype(self.dtype),
+            source.values_NBSD.astype(self.dtype),
             preferred_element_type=jnp.float32,
         )
-        context_BM = context_BND.reshape(context_BND.shape[0], -1)
+        context_BM = jnp.moveaxis(context_NBD, 0, 1).reshape(query_BH.shape[0], -1)
+        alignment_BNS, position_BNS = jax.tree.map(lambda x: jnp.moveaxis(x, 0, 1), found)
         if self.output is not None:
             context_BM = self.output(context_BM)
         coverage_BNS = state.coverage_BNS + alignment_BNS if self.covers else None
@@ -183,7 +186,7 @@ class FixedContext(nnx.Module):
 
     def prepare(self, memory: Memory, temperature: Float[Array, ""]) -> Source:
         context_BM = memory.summary_BM[:, : self.context_width]
-        return Source(memory.memory_BSM[:, :, None], context_BM, memory.valid_BS, temperature)
+        return Source(memory.memory_BSM[None], context_BM, memory.valid_BS, temperature)
 
     def start(self, valid_BS: Bool[Array, "B S"]) -> AttentionState:
         batch, positions = valid_BS.shape
