@@ -48,7 +48,7 @@ class Part(NamedTuple):
 
 def parts(config, batch, graphdef, lane) -> Iterator[Part]:
     """The parts of an update, then all of it."""
-    params = jax.device_put(lane.state.params)
+    params, batch = jax.device_put((lane.state.params, batch))
     blocks = -(-batch.target_BT.size // block_size(batch.target_BT.size))
 
     def merged(params):
