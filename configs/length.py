@@ -11,20 +11,8 @@ Expected: see experiments/length/
 """
 
 from configs import _laboratory
+from seq2seq_jax.config_checks import SCORES
 from seq2seq_jax.sweeps.grid import chain, product
-
-SCORES = [
-    "none",
-    "dot",
-    "scaled_dot",
-    "cosine",
-    "general",
-    "biaffine",
-    "linear",
-    "concat",
-    "normed_concat",
-    "location",
-]
 
 
 def get_config(data="french"):
@@ -37,6 +25,6 @@ def get_config(data="french"):
 def sweep():
     score, longest = "model.attention.score", "data.source.max_length"
     return chain(
-        product({score: SCORES}),
+        product({score: list(SCORES)}),
         product({score: ["none", "concat"]}, {longest: [10]}),
     )
