@@ -104,7 +104,7 @@ def test_an_ensemble_averages_probabilities():
     np.testing.assert_allclose(together, np.mean(alone, axis=0), rtol=1e-5)
 
 
-@pytest.mark.parametrize("count", [5, 130, 128, 640])
+@pytest.mark.parametrize("count", [5, 130, 128, 330, 640])
 @pytest.mark.parametrize("k", [1, 4])
 def test_the_largest_of_many(count, k):
     """Also where there are equals, and next to nothing else."""
@@ -112,6 +112,8 @@ def test_the_largest_of_many(count, k):
     for x in (
         rng.normal(size=(4, count)),
         rng.integers(0, 3, (4, count)),
+        rng.choice(4, (4, count), p=(0.96, 0.02, 0.01, 0.01)),  # equals in blocks of unlike maxima
+        np.tile(np.arange(count), (4, 1)),  # the last one is the largest
         np.where(rng.random((4, count)) < 0.02, rng.normal(size=(4, count)), -np.inf),
     ):
         x_BN = jnp.asarray(x, jnp.float32)
