@@ -37,24 +37,29 @@ def base(data: str):
         config.evaluation.max_examples = 1000
         config.evaluation.show = ("STUDENT",)
     elif data == "tatoeba":
-        config.data.name = "tfds:tatoeba/fr_en"
-        for side in (config.data.source, config.data.target):
-            side.tokens = "word"
-            side.lowercase = True
-            side.min_frequency = 2
-            side.max_length = 20
-        config.data.train_size = 60_000
-        config.data.valid_size = 1000
-        config.data.batch_size = 128
+        tatoeba(config)
         config.model.embedding = 128
         config.model.dropout.input = 0.1
         config.train.steps = 2800
         config.train.learning_rate = 2e-3
         config.train.warmup_steps = 400
         config.train.eval_every = 700
-        config.evaluation.show = ("je suis étudiant .", "il fait froid aujourd'hui .")
     else:
         raise ValueError(
             f"{data!r}: this experiment runs on french, g2p or tatoeba, as FILE.py:g2p"
         )
     return config
+
+
+def tatoeba(config):
+    """The data of Tatoeba's pairs: words in lower case, 20 at most."""
+    config.data.name = "tfds:tatoeba/fr_en"
+    for side in (config.data.source, config.data.target):
+        side.tokens = "word"
+        side.lowercase = True
+        side.min_frequency = 2
+        side.max_length = 20
+    config.data.train_size = 60_000
+    config.data.valid_size = 1000
+    config.data.batch_size = 128
+    config.evaluation.show = ("je suis étudiant .", "il fait froid aujourd'hui .")

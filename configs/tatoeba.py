@@ -12,22 +12,13 @@ Expected: see experiments/tatoeba/
 """
 
 from configs import default
+from configs._laboratory import tatoeba
 from seq2seq_jax.sweeps.grid import product
 
 
 def get_config():
     config = default.get_config()
-    config.data.name = "tfds:tatoeba/fr_en"
-    for side in (config.data.source, config.data.target):
-        side.tokens = "word"
-        side.lowercase = True
-        side.min_frequency = 2
-        side.max_length = 20
-    config.data.train_size = 60_000
-    config.data.valid_size = 1000
-
-    config.data.batch_size = 128
-
+    tatoeba(config)
     config.model.embedding = 128
     config.model.encoder.width = 64  # two directions: M = 128 = H, so that dot is defined
     config.model.decoder.width = 128
@@ -39,8 +30,6 @@ def get_config():
     config.train.learning_rate = 4e-3
     config.train.log_every = 50
     config.train.eval_every = 500
-
-    config.evaluation.show = ("je suis étudiant .", "il fait froid aujourd'hui .")
 
     config.sweep.seeds = 2
     config.sweep.baseline = "score=none"
