@@ -7,7 +7,7 @@ The folder has to hold g014b2b.train, .words and .ref, plain or .gz.
 
 Command: ./launch.sh sweep --config=configs/g2p.py --workdir=runs/g2p --workers=2 \
     --config.data.dir=FOLDER
-Cost: 7 runs of about 20 minutes each on one core
+Cost: 7 runs of about 35 minutes each on one core
 Expected: see experiments/g2p/
 """
 
@@ -31,7 +31,7 @@ def get_config():
     config.model.dropout.input = 0.2
     config.model.dropout.output = 0.3
 
-    config.train.epochs = 12.0
+    config.train.epochs = 8.0
     config.train.learning_rate = 1e-3
     config.train.warmup_steps = 400
     config.train.schedule = "linear"
