@@ -13,7 +13,7 @@ from seq2seq_jax.data.buckets import Shape
 from seq2seq_jax.types import EOS, SPECIALS, Batch
 
 EXAMPLES = 29_000  # as many as Multi30k has
-SHAPES = 12  # of batches; with 4, a fifth of all positions is padding
+SHAPES = 16  # of batches; with 4, a fifth of all positions is padding
 
 
 class Lengths(NamedTuple):

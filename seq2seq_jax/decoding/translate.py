@@ -10,6 +10,7 @@ import numpy as np
 from flax import nnx
 
 from seq2seq_jax.data.vocabulary import Vocabulary
+from seq2seq_jax.decoding.batches import cut_batches
 from seq2seq_jax.decoding.beam import beam_search
 from seq2seq_jax.decoding.predictor import Predictor
 from seq2seq_jax.decoding.search import Hypotheses, greedy, sample
@@ -18,7 +19,7 @@ from seq2seq_jax.types import EOS, PAD, SPECIALS
 
 T = TypeVar("T")
 
-WIDTH_STEP = 8  # source widths are rounded up to it, so that few shapes are compiled
+WIDTH_STEP = 4  # source widths are rounded up to it, so that few shapes are compiled
 
 
 class Translation(NamedTuple):
@@ -128,13 +129,14 @@ class Translator:
         # Longest with longest; of an empty source nothing is asked.
         some = [i for i, source in enumerate(sources) if self.limit(len(source) - 1)]
         order = sorted(some, key=lambda i: len(sources[i]))
+        limits = [self.limit(len(sources[i]) - 1) for i in order]
         rows = min(self.batch_size, 1 << max(len(order) - 1, 0).bit_length())
-        chunks = [order[start : start + rows] for start in range(0, len(order), rows)]
+        chunks = [(order[cut.start : cut.end], cut.rows) for cut in cut_batches(limits, rows)]
         nothing = Translation("", 0.0, 0.0, [], [SPECIALS[EOS]], np.zeros((0, 1)))
         results = {i: [nothing] for i in set(range(len(sources))) - set(some)}
         searches = (
             (chunk, self._begin(params, sources, chunk, rows, strategy, first * draws))
-            for chunk in chunks
+            for chunk, rows in chunks
         )
         # A search is under way while the texts of the one before are made.
         for chunk, found in _one_ahead(searches):
