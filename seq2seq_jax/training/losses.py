@@ -168,7 +168,11 @@ def _compare(logits_KV, gold_K, smoothing) -> tuple[TokenSums, Float[Array, "K V
     """What each token adds, nothing for padding, and the slope of the objective in the logits."""
     real_K = gold_K != PAD
     gold_logit_K1 = jnp.take_along_axis(logits_KV, gold_K[:, None], axis=1)
-    normalizer_K1 = jax.nn.logsumexp(logits_KV, axis=1, keepdims=True)
+    # Each logit's exponential is taken once, for the normaliser and for the slope.
+    largest_K1 = logits_KV.max(axis=1, keepdims=True)
+    power_KV = jnp.exp(logits_KV - largest_K1)
+    sum_K1 = power_KV.sum(axis=1, keepdims=True)
+    normalizer_K1 = jnp.log(sum_K1) + largest_K1
     loss_K = (normalizer_K1 - gold_logit_K1)[:, 0]
     spread_K = normalizer_K1[:, 0] - logits_KV.mean(axis=1)
     objective_K = (1 - smoothing) * loss_K + smoothing * spread_K
@@ -176,7 +180,7 @@ def _compare(logits_KV, gold_K, smoothing) -> tuple[TokenSums, Float[Array, "K V
     parts = objective_K, loss_K, correct_K, jnp.ones_like(loss_K)
     is_gold_KV = jax.nn.one_hot(gold_K, logits_KV.shape[1], dtype=bool)
     wanted_KV = (1 - smoothing) * is_gold_KV + smoothing / logits_KV.shape[1]
-    slope_KV = jnp.where(real_K[:, None], jnp.exp(logits_KV - normalizer_K1) - wanted_KV, 0.0)
+    slope_KV = jnp.where(real_K[:, None], power_KV / sum_K1 - wanted_KV, 0.0)
     return TokenSums(*(jnp.where(real_K, part, 0.0) for part in parts)), slope_KV
 
 
