@@ -59,6 +59,7 @@ def get_config() -> ml_collections.ConfigDict:
     model.encoder = ml_collections.ConfigDict()
     model.encoder.kind = "recurrent"  # recurrent | transformer, which reads width and layers alone
     model.encoder.cell = "gru"  # elman | gru | lstm
+    model.encoder.kernel = "scan"  # scan | cudnn: lstm, float32 and one NVIDIA GPU; same parameters
     model.encoder.width = 128  # units a direction; M = width, twice that if bidirectional
     model.encoder.layers = 1
     model.encoder.bidirectional = True

@@ -47,6 +47,7 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "model.tied_embeddings": ("none", "output", "all"),
     "model.encoder.kind": KINDS,
     "model.encoder.cell": CELLS,
+    "model.encoder.kernel": ("scan", "cudnn"),
     "model.decoder.kind": KINDS,
     "model.decoder.cell": CELLS,
     "model.decoder.initial_state": ("zero", "last", "bridge"),

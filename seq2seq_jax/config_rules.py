@@ -59,6 +59,7 @@ def _model_rules(config: ConfigDict) -> Iterator[str]:
     )
     yield from attention_rules(attention, decoder.width, memory, widths)
     yield from _transformer_rules(model)
+    yield from _cudnn_rules(model)
     carries = decoder.kind == "recurrent"
     if (
         carries
@@ -203,6 +204,21 @@ def _forcing_rules(forcing: ConfigDict, decoder: ConfigDict) -> Iterator[str]:
             " which goes over a whole target at once; a recurrent decoder takes its steps one by"
             " one in each pass, and passes = 0 is exact in a single one"
         )
+
+
+def _cudnn_rules(model: ConfigDict) -> Iterator[str]:
+    if model.encoder.kernel != "cudnn":
+        return
+    for key, value, needed in (
+        ("model.encoder.kind", model.encoder.kind, "recurrent"),
+        ("model.encoder.cell", model.encoder.cell, "lstm"),
+        ("model.dtype", model.dtype, "float32"),
+    ):
+        if value != needed:
+            yield (
+                f"model.encoder.kernel = cudnn is made for {key} = {needed}, and it is {value};"
+                f" take {needed}, or model.encoder.kernel = scan"
+            )
 
 
 def _transformer_rules(model: ConfigDict) -> Iterator[str]:

@@ -65,14 +65,26 @@ def signature(config: ConfigDict) -> dict[str, Any]:
 
 
 def obstacles(configs: Sequence[ConfigDict]) -> list[str]:
-    """Where signatures differ, a line a key; empty for runs that can share a program."""
+    """What keeps runs from sharing a program, a line a key: where signatures differ, and what no
+    two runs can share. Empty where they can."""
     signatures = [signature(config) for config in configs]
     lines = []
     for key in signatures[0]:
         values = list(dict.fromkeys(repr(found[key]) for found in signatures))
         if len(values) > 1:
             lines.append(f"{key}: {', '.join(values)}")
+    if len(configs) > 1 and all(config.model.encoder.kernel == "cudnn" for config in configs):
+        lines.append("model.encoder.kernel: cudnn computes one run at a time; take scan")
     return lines
+
+
+def refuse_obstacles(configs: Sequence[ConfigDict]) -> None:
+    """Raises InputError for runs that cannot train as one program."""
+    if lines := obstacles(configs):
+        raise InputError(
+            "these runs cannot train as one program, which takes runs that differ in numbers alone;"
+            " train each by a command of its own:\n  " + "\n  ".join(lines)
+        )
 
 
 def read_together(folders: Sequence[Path]) -> list[ConfigDict]:
@@ -85,9 +97,5 @@ def read_together(folders: Sequence[Path]) -> list[ConfigDict]:
     configs = [read(folder / "config.json") for folder in folders]
     for config in configs:
         validate(config)
-    if lines := obstacles(configs):
-        raise InputError(
-            "these runs differ in more than numbers, so that they cannot train as one program; "
-            "train each by a command of its own:\n  " + "\n  ".join(lines)
-        )
+    refuse_obstacles(configs)
     return configs

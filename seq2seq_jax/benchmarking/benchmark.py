@@ -16,6 +16,7 @@ from seq2seq_jax.benchmarking.training import Training, time_training
 from seq2seq_jax.benchmarking.translation import Searched, time_searches
 from seq2seq_jax.benchmarking.workloads import make_batches, make_examples, variant
 from seq2seq_jax.evaluation.environment import environment
+from seq2seq_jax.models import cudnn
 from seq2seq_jax.models.seq2seq import count_parameters, initialize
 from seq2seq_jax.rng import named
 from seq2seq_jax.types import InputError
@@ -43,6 +44,7 @@ def benchmark(
     """
     if arms and jax.default_backend() != "cpu":
         raise InputError("--vs=torch compares what processors do: add --platform=cpu")
+    cudnn.require(config.model)
     examples = make_examples(name, config)
     batches = make_batches(examples, config)
     sizes = [len(vocabulary) for vocabulary in examples.vocabularies]

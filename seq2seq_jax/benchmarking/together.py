@@ -12,6 +12,7 @@ from seq2seq_jax.benchmarking.machine import Quiet, look_around
 from seq2seq_jax.benchmarking.members import make_lanes
 from seq2seq_jax.benchmarking.population import Arm, time_population
 from seq2seq_jax.benchmarking.workloads import make_batches, make_examples, variant
+from seq2seq_jax.config_signature import refuse_obstacles
 from seq2seq_jax.evaluation.assembly import order_seed
 from seq2seq_jax.evaluation.environment import environment
 from seq2seq_jax.models.seq2seq import count_parameters
@@ -21,9 +22,10 @@ def benchmark_population(
     name: str, config: ConfigDict, before: Quiet, members: int, *, windows: int, updates: int
 ) -> dict[str, Any]:
     """Trains so many members of a workload, each with a seed of its own; see `benchmark`."""
+    own = [_with_seed(config, config.seed + r) for r in range(members)]
+    refuse_obstacles(own)
     examples = make_examples(name, config)
     batches = make_batches(examples, config)
-    own = [_with_seed(config, config.seed + r) for r in range(members)]
     graphdef, lanes = make_lanes(own, [len(words) for words in examples.vocabularies])
     parameters = count_parameters(lanes[0].state.params)
     each = [batches.with_seed(order_seed(config)) for config in own]

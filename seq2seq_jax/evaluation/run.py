@@ -27,6 +27,7 @@ from seq2seq_jax.evaluation.assembly import (
 )
 from seq2seq_jax.evaluation.evaluator import Evaluator, score_searches, searches_of
 from seq2seq_jax.evaluation.metrics import TEXT_COUNTS
+from seq2seq_jax.models import cudnn
 from seq2seq_jax.models.seq2seq import count_parameters, initializer
 from seq2seq_jax.training import groups, loop
 from seq2seq_jax.training.checkpoints import restore_average, restore_best
@@ -197,6 +198,7 @@ def train(config: ConfigDict, workdir: str | Path) -> Run:
     if (workdir / "DONE").exists():
         same_config(config, workdir)
         return Run(workdir)
+    cudnn.require(config.model)
     groups.leave(workdir)
     begin(config, workdir)
     parts = Assembly(config, [workdir])

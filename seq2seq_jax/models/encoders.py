@@ -6,8 +6,9 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Bool, Float, Int, Key
 
+from seq2seq_jax.models import cudnn, recurrent
 from seq2seq_jax.models.layers import Embedding, Noise
-from seq2seq_jax.models.recurrent import Carry, make_cell, unroll
+from seq2seq_jax.models.recurrent import Carry, make_cell
 from seq2seq_jax.rng import named
 from seq2seq_jax.types import PAD
 
@@ -35,13 +36,18 @@ def reverse_valid(ids_BS: Int[Array, "B S"], valid_BS: Bool[Array, "B S"]) -> In
 
 
 class RecurrentEncoder(nnx.Module):
-    """Layers of a recurrent cell, one or both directions (Schuster & Paliwal 1997)."""
+    """Layers of a recurrent cell, one or both directions (Schuster & Paliwal 1997).
+
+    The kernel `cudnn` is a scan where there is no CUDA device, so that a model that was trained
+    with it runs anywhere.
+    """
 
     def __init__(self, config, embedding: Embedding, *, key: Key[Array, ""]):
         encoder = config.encoder
         self.embedding = embedding
         self.directions = ("forward", "backward") if encoder.bidirectional else ("forward",)
         self.width = encoder.width * len(self.directions)
+        self.kernel = encoder.kernel
         self.residual = encoder.residual
         self.reverse_source = encoder.reverse_source
         self.same_over_time = config.dropout.same_over_time
@@ -69,12 +75,12 @@ class RecurrentEncoder(nnx.Module):
         if noise is not None:
             at_input = noise.at("encoder/input")
             x_BSD = at_input.drop_input(x_BSD, over_time=self.same_over_time)
+        on_gpu = self.kernel == "cudnn" and cudnn.available()
+        unroll_layer = cudnn.unroll_layer if on_gpu else recurrent.unroll_layer
         final = []
         for layer, cells in enumerate(self.layers):
-            runs = [unroll(cell, x_BSD, valid_BS, reverse=i == 1) for i, cell in enumerate(cells)]
-            carries, outputs = zip(*runs, strict=True)
-            final.append(tuple(jnp.concatenate(leaf, -1) for leaf in zip(*carries, strict=True)))
-            h_BSM = jnp.concatenate(outputs, axis=-1)
+            carry, h_BSM = unroll_layer(cells, x_BSD, valid_BS)
+            final.append(carry)
             if noise is not None:
                 at_layer = noise.at(f"encoder/layer{layer}")
                 h_BSM = at_layer.drop_output(h_BSM, over_time=self.same_over_time)

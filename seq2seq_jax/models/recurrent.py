@@ -3,6 +3,7 @@
 A carry is a tuple whose first entry is the output h_BH; the LSTM adds its cell state.
 """
 
+from collections.abc import Sequence
 from typing import ClassVar
 
 import jax
@@ -137,3 +138,13 @@ def unroll(
     inputs = (x_BSD.swapaxes(0, 1), valid_BS.T)
     carry, h_SBH = jax.lax.scan(body, cell.start(x_BSD.shape[0]), inputs, reverse=reverse)
     return carry, h_SBH.swapaxes(0, 1)
+
+
+def unroll_layer(
+    cells: Sequence[Cell], x_BSD: Float[Array, "B S D"], valid_BS: Bool[Array, "B S"]
+) -> tuple[Carry, Float[Array, "B S M"]]:
+    """Unrolls a forward cell and perhaps a backward one, and puts what they give side by side."""
+    runs = [unroll(cell, x_BSD, valid_BS, reverse=i == 1) for i, cell in enumerate(cells)]
+    carries, outputs = zip(*runs, strict=True)
+    carry = tuple(jnp.concatenate(leaf, -1) for leaf in zip(*carries, strict=True))
+    return carry, jnp.concatenate(outputs, axis=-1)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from seq2seq_jax import config as configs
-from seq2seq_jax.config_signature import signature
+from seq2seq_jax.config_signature import obstacles, signature
 from seq2seq_jax.sweeps import child, claims
 from seq2seq_jax.sweeps.progress import clock
 from seq2seq_jax.sweeps.runner import Job, Run
@@ -46,12 +46,15 @@ def plan(runs: Sequence[Run], mode: str, members: int, measure: Measure) -> list
 
     Args:
       runs: what is not done. Runs that have begun go on as they began, whatever the mode.
-      mode: `off`: each run alone; `all`: those of one signature together; `auto`: where it pays.
+      mode: `off`: each run alone; `all`: those together that can be; `auto`: where it pays.
       members: of a group at most; 0: as many as there are.
       measure: what the runs take, alone and together; raises MeasureError.
     """
     found: list[Group] = []
     for begun, group in _groups(runs, mode, members):
+        if not begun and (lines := obstacles([run.config for run in group])):
+            found.append(Group(group, False, "; ".join(lines)))
+            continue
         if begun or mode == "all" or len(group) == 1:
             found.append(Group(group, len(group) > 1, "as they began" if begun else ""))
             continue
