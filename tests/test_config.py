@@ -159,6 +159,14 @@ BAD_COMBINATIONS = [
         {"model.attention.score": "none", "model.decoder.context_gate": "both"},
         "weighs a context",
     ),
+    *(
+        ({"model.encoder.cell": "lstm", "model.encoder.kernel": "cudnn"} | changes, words)
+        for changes, words in (
+            ({"model.encoder.cell": "gru"}, "is made for model.encoder.cell = lstm"),
+            ({"model.encoder.kind": "transformer"}, "is made for model.encoder.kind = recurrent"),
+            ({"model.dtype": "bfloat16"}, "is made for model.dtype = float32, and it is bfloat16"),
+        )
+    ),
     ({"model.attention.heads": 3}, "does not divide model.decoder.width, 128"),
     (
         {"model.attention.heads": 4, "model.encoder.width": 65},
@@ -208,6 +216,9 @@ GOOD = [
     {"model.attention.window": "chunkwise", "model.attention.normalizer": "sparsemax"},
     {"model.decoder.initial_state": "last", "model.encoder.width": 64},
     {"model.tied_embeddings": "all", "model.embedding": 128, "data.joint_vocabulary": True},
+    {"model.encoder.kernel": "cudnn", "model.encoder.cell": "lstm"},
+    {"model.decoder.kind": "transformer", "model.encoder.cell": "lstm"}
+    | {"model.encoder.kernel": "cudnn"},
     {"teacher_forcing.ratio": 0.2, "teacher_forcing.floor": 0.5},  # constant: no floor is read
     {"teacher_forcing.schedule": "exponential", "teacher_forcing.decay": 0.99},
     {"data.name": "tfds:multi30k/de_en"},

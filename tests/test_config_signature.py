@@ -125,6 +125,12 @@ def test_folders_that_cannot_train_together(tmp_path):
     assert [config.seed for config in read_together(folders[:2])] == [0, 1]
     with pytest.raises(InputError, match=r"model\.attention\.score: 'general', 'concat'"):
         read_together(folders)
+    for folder, changes in zip(folders, ({}, {"seed": 1}), strict=False):
+        changes = changes | {"model.encoder.cell": "lstm", "model.encoder.kernel": "cudnn"}
+        configs.save(configs.load("configs/default.py", changes), folder / "config.json")
+    assert obstacles([configs.read(folders[0] / "config.json")]) == []
+    with pytest.raises(InputError, match=r"kernel: cudnn computes one run at a time; take scan"):
+        read_together(folders[:2])
     with pytest.raises(InputError, match="given twice"):
         read_together([folders[0], folders[0]])
     with pytest.raises(InputError, match="is this the folder of a run"):

@@ -8,7 +8,7 @@ import pytest
 from seq2seq_jax.benchmarking import benchmark, machine, population, together, workloads
 from seq2seq_jax.data.batching import Batches
 from seq2seq_jax.training.member import Lane
-from seq2seq_jax.types import EOS
+from seq2seq_jax.types import EOS, InputError
 from tests.benchmarking.tiny import TINY
 
 
@@ -31,6 +31,12 @@ def test_the_result_of_three_members(monkeypatch):
     text = benchmark.table(together.rows(found))
     for words in ("members", "one after another / in one program", "4 pairs]", "MiB", "quiet"):
         assert words in text
+
+
+def test_members_by_cudnn_are_refused():
+    config = workloads.make_config("luong", {"model.encoder.kernel": "cudnn"})
+    with pytest.raises(InputError, match="cudnn computes one run at a time"):
+        together.benchmark_population("luong", config, machine.Quiet(0, 1), 2, windows=1, updates=1)
 
 
 class FakeMembers:

@@ -103,6 +103,20 @@ def test_auto_asks_what_is_faster(runs):
     ]
 
 
+@pytest.mark.parametrize("mode", ["auto", "all"])
+def test_runs_by_cudnn_train_one_after_another(runs, mode):
+    for run in runs:
+        run.config.model.encoder.update({"cell": "lstm", "kernel": "cudnn"})
+    found = population.plan(runs, mode, 0, never)
+    assert jobs(found) == [[runs[i]] for i in (0, 4, 1, 2, 5, 6, 3, 7)]
+    said = population.describe(found).splitlines()
+    assert said[0] == "8 runs in 8 programs"
+    assert said[1] == (
+        "  dot/seed0 and 1 more: one after another: model.encoder.kernel: cudnn computes one run at"
+        " a time; take scan"
+    )
+
+
 @pytest.mark.parametrize("mode", population.MODES)
 def test_what_has_begun_goes_on_as_it_began(runs, mode):
     """half/seed0 began alone; slow/seed0, done by now, and slow/seed1 began together."""
