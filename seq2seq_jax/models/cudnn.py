@@ -1,8 +1,7 @@
 """A layer of LSTMs in one call of cuDNN, NVIDIA's library, through `jax.experimental.rnn`.
 
-It takes the place of `recurrent.unroll_layer` and of its parameters, and gives the same numbers up
-to rounding. JAX has neither a rule for it under `vmap` nor a way to cut its batch into parts for
-several devices.
+It takes what `recurrent.unroll_layer` takes, parameters too, and gives the same up to rounding. JAX
+has neither a rule for it under `vmap` nor a way to cut its batch into parts for several devices.
 """
 
 from collections.abc import Sequence
@@ -66,7 +65,7 @@ def unroll_layer(
         jnp.maximum(lengths_B, 1),
         inputs,
         width,
-        1,  # layer
+        1,  # layer: dropout and residual connections between layers are the encoder's
         0.0,  # dropout
         directions == 2,
         _precision(),
