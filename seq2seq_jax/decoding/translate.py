@@ -194,14 +194,15 @@ class Translator:
         ]
 
     def _translation(self, source_ids, token_T, score, log_p, alignment_TS) -> Translation:
-        ended = np.flatnonzero((token_T == EOS) | (token_T == PAD))
+        ids = token_T.tolist()
         # Up to the end token, itself included; a hypothesis cut by its limit has none.
-        length = len(token_T) if not len(ended) else ended[0] + int(token_T[ended[0]] == EOS)
+        ends = (place + (i == EOS) for place, i in enumerate(ids) if i in (EOS, PAD))
+        length = next(ends, len(ids))
         return Translation(
-            self.target.decode(token_T[:length]),
+            self.target.decode(ids[:length]),
             float(score),
             float(log_p),
-            [self.target.token(int(i)) for i in token_T[:length]],
+            [self.target.token(i) for i in ids[:length]],
             [self.source.token(int(i)) for i in source_ids],
             alignment_TS[:length, : len(source_ids)],
         )
