@@ -12,7 +12,7 @@ import numpy as np
 
 from seq2seq_jax.benchmarking import measured_step
 from seq2seq_jax.data import buckets
-from seq2seq_jax.decoding import search, topk, translate
+from seq2seq_jax.decoding import batches, search, topk, translate
 from seq2seq_jax.models import layers
 from seq2seq_jax.training import compiled, deferred, losses
 from seq2seq_jax.types import PAD
@@ -51,6 +51,15 @@ def cross_entropy(readout_BTH, layer, target_BT, smoothing=0.0, *, shards=1, axi
     return losses.TokenSums(*(jnp.sum(jnp.where(target_BT != PAD, x, 0.0)) for x in parts))
 
 
+def compare(logits_KV, gold_K, smoothing, one_exponential=losses._compare):
+    """With one exponential for the normaliser and another one for the slope."""
+    sums, _ = one_exponential(logits_KV, gold_K, smoothing)
+    is_gold_KV = jax.nn.one_hot(gold_K, logits_KV.shape[1])
+    wanted_KV = (1 - smoothing) * is_gold_KV + smoothing / logits_KV.shape[1]
+    p_KV = jnp.exp(logits_KV - jax.nn.logsumexp(logits_KV, axis=1, keepdims=True))
+    return sums, jnp.where((gold_K != PAD)[:, None], p_KV - wanted_KV, 0.0)
+
+
 def product(x, kernel, dtype):
     """With all axes that x has."""
     operands = x.astype(dtype), kernel.astype(dtype)
@@ -63,15 +72,23 @@ def log_probability(logits_BV, token_B):
     return jnp.take_along_axis(log_p_BV, token_B[:, None], axis=-1)[:, 0]
 
 
+def cut_batches(steps, rows):
+    """Full batches, and what is left."""
+    starts = range(0, len(steps), rows)
+    return [batches.Cut(start, min(start + rows, len(steps)), rows) for start in starts]
+
+
 PLAIN = {
     "deferred": Plain(deferred, "deferred", lambda function: function),
     "loss": Plain(losses, "cross_entropy", cross_entropy),
+    "exponential": Plain(losses, "_compare", compare),
     "rematerialisation": Plain(jax, "checkpoint", lambda function, **_: function),
     "forced": Plain(measured_step, "is_forced", lambda config: False),
     "matrices": Plain(layers, "product", product),
     "argmax": Plain(layers, "argmax", lambda x: jnp.argmax(x, axis=-1)),
     "log_probability": Plain(search, "log_probability", log_probability),
     "top_k": Plain(topk, "top_k", jax.lax.top_k),
+    "two_sizes": Plain(batches, "cut_batches", cut_batches),
     "one_ahead": Plain(translate, "_one_ahead", iter),
     "compiled_ahead": Plain(compiled.CompiledStep, "ahead", lambda *_, **__: None),
     "shapes": Plain(buckets, "_candidates", lambda x_N: np.unique(-(-x_N // 8) * 8)),
