@@ -16,7 +16,7 @@ from seq2seq_jax.evaluation.bootstrap import intervals
 from seq2seq_jax.evaluation.environment import write_environment
 from seq2seq_jax.evaluation.evaluator import MODES, Evaluation, Evaluator, references_of
 from seq2seq_jax.evaluation.lengths import by_length
-from seq2seq_jax.evaluation.metrics import TEXT_COUNTS, signatures
+from seq2seq_jax.evaluation.metrics import PREDICTIONS, TEXT_COUNTS, signatures
 from seq2seq_jax.evaluation.predictions import as_line, write_json, write_lines
 from seq2seq_jax.models.seq2seq import count_parameters, initializer
 from seq2seq_jax.rng import named
@@ -25,7 +25,6 @@ from seq2seq_jax.training.loop import Result
 from seq2seq_jax.types import InputError
 
 SIDES = ("source", "target")
-PREDICTIONS = {"greedy": "", "beam": ".beam"}  # mode -> what its file's name has after the split
 
 
 class Assembly:

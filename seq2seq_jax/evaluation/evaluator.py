@@ -27,6 +27,7 @@ from seq2seq_jax.evaluation.alignment import gold_counts
 from seq2seq_jax.evaluation.diagnostics import alignment_sums, diagnostics
 from seq2seq_jax.evaluation.metrics import (
     QUICK,
+    SUFFIXES,
     References,
     Statistics,
     scores,
@@ -38,7 +39,6 @@ from seq2seq_jax.training.teacher_forcing import unroll, unroll_forced
 from seq2seq_jax.types import PAD, Batch, InputError, Pair
 
 MODES = CHOICES["evaluation.modes"]
-SUFFIXES = {"greedy": "", "beam": "_beam"}  # of the metrics of translations
 
 
 class Evaluation(NamedTuple):

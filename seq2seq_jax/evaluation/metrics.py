@@ -33,6 +33,10 @@ References = Sequence[tuple[str, ...]]  # of each sentence
 Statistics = Mapping[str, Float[np.ndarray, "N C"]]  # counts by their name, a row a sentence
 Sums = Mapping[str, Float[np.ndarray, " C"]]
 
+# Modes that translate -> what their metrics' names end in, and their files' after the split.
+SUFFIXES = {"greedy": "", "beam": "_beam"}
+PREDICTIONS = {"greedy": "", "beam": ".beam"}
+
 
 @functools.cache
 def _sacrebleu(name: str) -> Metric:

@@ -1,6 +1,11 @@
 """The metrics that a table can show, and how."""
 
+from collections.abc import Iterable
 from typing import NamedTuple
+
+from seq2seq_jax.evaluation.metrics import SUFFIXES
+
+BEAM = SUFFIXES["beam"]
 
 
 class Column(NamedTuple):
@@ -13,16 +18,24 @@ class Column(NamedTuple):
     digits: int
 
 
+def _by_beam(column: Column) -> Column:
+    """The same metric of the translations by beam search."""
+    return column._replace(metric=column.metric + BEAM, title=f"{column.title} (beam)")
+
+
+TEXTS = (  # scores of translations
+    Column("exact_match", "exact match (%)", "higher", 100, 1),
+    Column("bleu", "BLEU", "higher", 1, 2),
+    Column("chrf", "chrF", "higher", 1, 2),
+    Column("ter", "TER", "lower", 1, 2),
+    Column("token_error_rate", "token error rate (%)", "lower", 100, 2),
+    Column("sequence_error_rate", "sequence error rate (%)", "lower", 100, 2),
+)
 COLUMNS = {
     column.metric: column
     for column in (
-        Column("exact_match", "exact match (%)", "higher", 100, 1),
-        Column("bleu", "BLEU", "higher", 1, 2),
-        Column("bleu_beam", "BLEU (beam)", "higher", 1, 2),
-        Column("chrf", "chrF", "higher", 1, 2),
-        Column("ter", "TER", "lower", 1, 2),
-        Column("token_error_rate", "token error rate (%)", "lower", 100, 2),
-        Column("sequence_error_rate", "sequence error rate (%)", "lower", 100, 2),
+        *TEXTS,
+        *map(_by_beam, TEXTS),
         Column("token_accuracy", "token accuracy (%)", "higher", 100, 1),
         Column("perplexity", "perplexity (forced)", "lower", 1, 3),
         Column("perplexity_free", "perplexity (free)", "lower", 1, 3),
@@ -46,3 +59,9 @@ DEFAULT_COLUMNS = (
     "parameters",
     "seconds",
 )
+
+
+def with_beam(metrics: Iterable[str]) -> list[str]:
+    """Each metric once, behind it that of beam search where it has one."""
+    named = [one for metric in metrics for one in (metric, metric + BEAM) if one in COLUMNS]
+    return list(dict.fromkeys(named))

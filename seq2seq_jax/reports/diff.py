@@ -9,7 +9,7 @@ from typing import NamedTuple
 import pandas as pd
 
 from seq2seq_jax.reports import notes
-from seq2seq_jax.reports.columns import COLUMNS, DEFAULT_COLUMNS
+from seq2seq_jax.reports.columns import COLUMNS, DEFAULT_COLUMNS, with_beam
 from seq2seq_jax.reports.differences import Difference, Value, differences
 from seq2seq_jax.reports.grids import (
     ARROWS,
@@ -52,7 +52,7 @@ def compare_sweeps(results: Results, other: Results) -> Diff:
     """
     ours, theirs = _names(results, other)
     both = [cell for cell in results.cells if cell in other.cells]
-    metrics = results.columns or DEFAULT_COLUMNS
+    metrics = with_beam(results.columns or DEFAULT_COLUMNS)
     lines, problems = [], []
     for cell in both:
         here, there = cell_values(results, cell), cell_values(other, cell)

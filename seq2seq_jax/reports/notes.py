@@ -5,6 +5,7 @@ from typing import Any
 import pandas as pd
 
 from seq2seq_jax.evaluation.bootstrap import RESAMPLES
+from seq2seq_jax.reports.columns import BEAM
 from seq2seq_jax.reports.differences import Difference
 from seq2seq_jax.reports.results import Results
 from seq2seq_jax.training import groups
@@ -53,7 +54,7 @@ def signatures(results: Results, metrics: list[str]) -> list[str]:
     for metric, name in (("bleu", "BLEU"), ("chrf", "chrF"), ("ter", "TER")):
         key = f"{metric}_signature"
         found = [test[key] for test in tested if key in test]
-        if metric in metrics and found:
+        if {metric, metric + BEAM} & set(metrics) and found:
             notes.append(f"{name} signature: {_several(found)}")
     return notes
 

@@ -10,7 +10,12 @@ import numpy as np
 from jaxtyping import Float
 
 from seq2seq_jax.evaluation.bootstrap import bootstrap, resampled_scores, resamples
-from seq2seq_jax.evaluation.metrics import Statistics, sentence_statistics
+from seq2seq_jax.evaluation.metrics import (
+    PREDICTIONS,
+    SUFFIXES,
+    Statistics,
+    sentence_statistics,
+)
 from seq2seq_jax.reports.results import Results, references_of
 
 METRICS = ("exact_match", "bleu", "token_error_rate")
@@ -42,12 +47,17 @@ class System(NamedTuple):
 
 
 def compare_with_baseline(results: Results) -> list[Comparison]:
-    """Every cell against the baseline, from predictions/test.jsonl of all finished seeds.
+    """Every cell against the baseline, from the predictions of all finished seeds: greedy ones,
+    and where both have some, those of beam search, whose metrics end in _beam.
 
     Cells without finished seeds are left out, and so are those that were tested on other sentences
     than the baseline; the latter is noted in `results.problems`.
     """
-    systems = {cell: _systems(results, cell) for cell in results.cells}
+    return [item for mode in PREDICTIONS for item in _compare(results, mode)]
+
+
+def _compare(results: Results, mode: str) -> list[Comparison]:
+    systems = {cell: _systems(results, cell, mode) for cell in results.cells}
     baseline = systems.pop(results.baseline)
     if not baseline or not any(systems.values()):
         return []
@@ -66,15 +76,16 @@ def compare_with_baseline(results: Results) -> list[Comparison]:
             for metric in METRICS:
                 observed, *differences = (scores[metric] - reference[metric]).tolist()
                 low, high, p = bootstrap(np.array(differences))
-                comparisons.append(Comparison(cell, metric, observed, low, high, p))
+                name = metric + SUFFIXES[mode]
+                comparisons.append(Comparison(cell, name, observed, low, high, p))
     return comparisons
 
 
-def _systems(results: Results, cell: str) -> list[System]:
-    """One for every finished seed with predictions."""
-    systems = []
+def _systems(results: Results, cell: str, mode: str) -> list[System]:
+    """One for every finished seed with predictions of this mode."""
+    systems, name = [], f"test{PREDICTIONS[mode]}"
     for seed in results.finished(cell):
-        lines = sorted(results.predictions(cell, seed, "test"), key=lambda line: line["index"])
+        lines = sorted(results.predictions(cell, seed, name), key=lambda line: line["index"])
         if lines:
             hypotheses = [line["hypothesis"] for line in lines]
             references = [references_of(line) for line in lines]

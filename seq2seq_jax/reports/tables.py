@@ -7,7 +7,7 @@ import numpy as np
 
 from seq2seq_jax.config_checks import nearest
 from seq2seq_jax.reports import notes
-from seq2seq_jax.reports.columns import COLUMNS, DEFAULT_COLUMNS, Column
+from seq2seq_jax.reports.columns import COLUMNS, DEFAULT_COLUMNS, Column, with_beam
 from seq2seq_jax.reports.differences import Difference, Value, differences
 from seq2seq_jax.reports.paper import Paper
 from seq2seq_jax.reports.published import Published
@@ -54,8 +54,9 @@ def make_table(results: Results, comparisons: list[Comparison], paper: Paper = O
     """The rows of `paper` in its order, then our other cells, then other published rows.
 
     Columns: the paper's with what a run costs, else those of sweep.json, else DEFAULT_COLUMNS and
-    what has published numbers. `comparisons` are those of `compare_with_baseline`. Raises
-    InputError for unknown columns in sweep.json.
+    what has published numbers; behind a score of translations that of beam search, where some run
+    has it. `comparisons` are those of `compare_with_baseline`. Raises InputError for unknown
+    columns in sweep.json.
     """
     values = {cell: cell_values(results, cell) for cell in results.cells}
     with_published = {metric for numbers in paper.published.values() for metric in numbers}
@@ -70,7 +71,7 @@ def make_table(results: Results, comparisons: list[Comparison], paper: Paper = O
             f"there are: {', '.join(COLUMNS)}"
         )
     present = {metric for cell in values.values() for metric in cell} | with_published
-    columns = [COLUMNS[metric] for metric in dict.fromkeys(named) if metric in present]
+    columns = [COLUMNS[metric] for metric in with_beam(named) if metric in present]
     _mark_best(columns, values)
     differing = _differences(results.baseline, values, columns, comparisons)
     rows = [_row(results, values, paper, name, cell) for name, cell in _order(results, paper)]

@@ -42,11 +42,15 @@ def write_run(
     final: dict | None = None,
     curve: list[dict] | None = None,
     hypotheses: list[str] | None = None,
+    beam: list[str] | None = None,
     done: dict | None = None,
     failed: str | None = None,
     alignment: bool = True,
 ) -> Path:
-    """One run; without done and failed it looks like one under way."""
+    """One run; without done and failed it looks like one under way.
+
+    hypotheses: the greedy translations of the first sentences; beam: those of beam search.
+    """
     (folder / "predictions").mkdir(parents=True)
     seed = int(folder.name.removeprefix("seed")) if folder.name.startswith("seed") else 0
     resolved = {"seed": seed, "model": {"attention": {"score": "dot"}}, **(config or {})}
@@ -63,13 +67,13 @@ def write_run(
     (folder / "environment.json").write_text(json.dumps(environment))
     lines = [*(curve or []), *([{"step": 400, **final}] if final else [])]
     (folder / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    for name, made in (("test", hypotheses), ("test.beam", beam)):
+        rows = [line(i, SENTENCES[i], own, alignment) for i, own in enumerate(made or [])]
+        if rows:
+            text = "".join(json.dumps(row) + "\n" for row in rows)
+            (folder / "predictions" / f"{name}.jsonl").write_text(text)
     if hypotheses is not None:
-        rows = [
-            line(index, SENTENCES[index], hypothesis, alignment)
-            for index, hypothesis in enumerate(hypotheses)
-        ]
-        text = "".join(json.dumps(row) + "\n" for row in rows)
-        (folder / "predictions" / "test.jsonl").write_text(text)
+        rows = [line(0, SENTENCES[0], hypotheses[0], alignment)]
         show = {**rows[0], "gold": None}
         (folder / "predictions" / "show.jsonl").write_text(json.dumps(show) + "\n")
         evaluation = {"step": 400, "modes": ["forced", "greedy"], "bleu_signature": SIGNATURE}

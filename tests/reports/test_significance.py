@@ -80,6 +80,25 @@ def test_a_clearly_better_system_differs(tmp_path, many):
         assert comparison.p == pytest.approx(2 / (RESAMPLES + 1))
 
 
+def test_beam_search_is_compared_with_beam_search(tmp_path, many):
+    """A cell without it has no such comparison."""
+    texts = {"a": spoilt(many, 0.5, 0), "b": spoilt(many, 0.6, 1), "c": spoilt(many, 0.7, 2)}
+    beams = {"a": spoilt(many, 0.6, 3), "b": spoilt(many, 0.9, 4), "c": None}
+    fake_sweep.write_sweep(tmp_path, {name: {} for name in texts}, seeds=(0,))
+    for name, greedy in texts.items():
+        run = tmp_path / name / "seed0"
+        fake_sweep.write_run(run, hypotheses=greedy, beam=beams[name], done=fake_sweep.done())
+    found = compare_with_baseline(read_results(tmp_path))
+    names = ("exact_match", "bleu", "token_error_rate")
+    assert [(item.cell, item.metric) for item in found] == [
+        *((cell, name) for cell in ("b", "c") for name in names),
+        *(("b", f"{name}_beam") for name in names),
+    ]
+    for item, made in ((found[1], texts), (found[7], beams)):
+        scores = [corpus_scores(made[name], many)["bleu"] for name in ("a", "b")]
+        assert item.difference == pytest.approx(scores[1] - scores[0], rel=1e-9)
+
+
 def test_seeds_are_averaged(tmp_path, many):
     a, b = spoilt(many, 0.5, 0), [spoilt(many, 0.6, 1), spoilt(many, 0.9, 2)]
     comparison = compare_with_baseline(sweep(tmp_path, a=[a], b=b))[1]
