@@ -1,19 +1,26 @@
 """The whole system on a task that only works when every part does: reverse a string of symbols."""
 
+import dataclasses
 import io
 import json
 import os
 import pty
 import select
+import shutil
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 
 import seq2seq_jax
 from seq2seq_jax import config as configs
 from seq2seq_jax.__main__ import main
 from seq2seq_jax.decoding.strategies import BeamSearch, Sample
+from seq2seq_jax.decoding.translate import Translation
+from seq2seq_jax.evaluation.ensemble import Ensemble
+from seq2seq_jax.reports.results import read_results
+from seq2seq_jax.reports.tables import make_table
 from seq2seq_jax.types import InputError
 
 LEARNS = {
@@ -146,11 +153,103 @@ def test_searches_of_all_kinds_from_python(run):
     assert run.translate(texts, Sample(top_k=1))[0].text == "3 2 1"
 
 
-def test_an_ensemble_of_a_run_with_itself_is_the_run(run):
-    ensemble = seq2seq_jax.load_ensemble([run.workdir, run.workdir])
-    (one,), (other,) = run.translate(["1 2 3 4"]), ensemble.translate(["1 2 3 4"])
-    assert (one.text, one.score) == (other.text, pytest.approx(other.score, rel=1e-4))
-    assert ensemble.evaluate() == run.evaluate(modes=["greedy"])
+@pytest.fixture
+def pair(run, tmp_path):
+    """The run twice, as cells of a sweep."""
+    return [shutil.copytree(run.workdir, tmp_path / cell / "seed0") for cell in "ab"]
+
+
+def test_an_ensemble_of_equal_runs_is_the_run_also_in_the_report(run, pair, tmp_path, capsys):
+    final = run.metrics.iloc[-1]
+    saved = tmp_path / "both" / "seed0"
+    members = [f"--workdir={folder}" for folder in pair]
+    assert main(["evaluate", "--mode=greedy", f"--save={saved}", *members]) == 0
+    scores = json.loads(capsys.readouterr().out)
+    assert {"exact_match", "bleu", "ter", "token_error_rate", "intervals"} <= set(scores)
+    (line,) = (saved / "metrics.jsonl").read_text().splitlines()
+    logged = json.loads(line)
+    assert logged.pop("step") == 0
+    assert logged == {name: final[name] for name in logged}
+    numbers = [name for name, value in scores.items() if isinstance(value, float)]
+    assert set(logged) == {f"test/{name}" for name in numbers}
+    for name in ("test", "show"):
+        one, other = (
+            [json.loads(text) for text in (folder / f"{name}.jsonl").read_text().splitlines()]
+            for folder in (pair[0] / "predictions", saved / "predictions")
+        )
+        assert len(one) == len(other) > 0
+        for ours, theirs in zip(one, other, strict=True):
+            assert ours["hypothesis"] == theirs["hypothesis"]
+            # log 2 comes and goes at each of ten tokens, in float32.
+            assert ours["score"] == pytest.approx(theirs["score"], rel=1e-4, abs=1e-5)
+    table = make_table(read_results(tmp_path), [])
+    alone, _, both = (
+        {name: value.mean for name, value in row.values.items()} for row in table.rows
+    )
+    assert [row.cell for row in table.rows] == ["a", "b", "both"]
+    assert both["exact_match"] == alone["exact_match"]
+    assert both["parameters"] == 2 * alone["parameters"] == 2 * run.parameters
+    assert both["seconds"] == pytest.approx(2 * alone["seconds"], abs=0.05)  # written to a tenth
+    assert both["members"] == 2
+    (note,) = [note for note in table.notes if "nsemble" in note]
+    assert "the probabilities of a/seed0, b/seed0, averaged" in note
+
+
+def test_an_ensemble_that_makes_no_row_is_refused(pair, tmp_path):
+    """Before anything is translated or written."""
+    place, taken = tmp_path / "more" / "seed0", tmp_path / "taken" / "seed0"
+    one, other = map(seq2seq_jax.load_run, pair)
+    both = Ensemble([one, other])
+    with pytest.raises(InputError, match=r"none/config\.json: no such file; is this the folder"):
+        seq2seq_jax.load_ensemble([pair[0], tmp_path / "none"])
+    with pytest.raises(InputError, match="a/seed0 stands twice in the ensemble"):
+        Ensemble([one, one]).save(place)
+    with pytest.raises(InputError, match="expected SWEEP/NAME/seed<k>"):
+        both.save(place.parent)
+    with pytest.raises(InputError, match=r"b is a cell of trained runs \(seed0\); give the ens"):
+        both.save(tmp_path / "b" / "seed7")
+    taken.mkdir(parents=True)
+    made_of = {"members": ["a/seed0", "c/seed0"], "evaluation": {"beam": 3}}
+    (taken / "ensemble.json").write_text(json.dumps(made_of))
+    with pytest.raises(InputError, match=r"taken/seed0 holds another ensemble; save to") as caught:
+        both.save(taken)
+    changed = "members was ['a/seed0', 'c/seed0'] and is ['a/seed0', 'b/seed0']"
+    assert changed in str(caught.value)
+    assert "evaluation.beam was 3 and is 1" in str(caught.value)
+    other.config.data.update({"test_size": 100, "batch_size": 7})  # the latter is how they are fed
+    with pytest.raises(InputError, match=r"than .*a/seed0: data\.test_size is 100 and not 200; "):
+        both.save(place)
+    (pair[1] / "DONE").rename(pair[1] / "NOT")
+    with pytest.raises(InputError, match="b/seed0 has not ended: it has no DONE; train it"):
+        both.save(place)
+    (pair[1] / "NOT").rename(pair[1] / "DONE")
+    other.target = dataclasses.replace(other.target, lowercase=True)
+    with pytest.raises(InputError, match=r"b/seed0 has another target vocabulary than .*a/"):
+        Ensemble([one, other])
+    assert not place.parent.exists()
+
+
+def test_an_ensemble_saved_twice_has_the_scores_of_both_modes(pair, tmp_path, monkeypatch):
+    """And the same command changes nothing."""
+    both = seq2seq_jax.load_ensemble(pair)
+    for run in both.runs:
+        run.config.data.update({"train_size": 50, "test_size": 8})
+    folder = tmp_path / "twice" / "seed0"
+    one = Translation("3 2 1", -1.0, -1.0, ["3", "2", "1"], ["1", "2", "3"], np.ones((3, 3)) / 3)
+    monkeypatch.setattr(
+        both._translator, "search", lambda params, sources, strategy=None: [[one] for _ in sources]
+    )
+    both.save(folder)
+    greedy = json.loads((folder / "metrics.jsonl").read_text())
+    both.save(folder, ["beam"])
+    files = {path.name: path.read_text() for path in folder.glob("*.js*")}
+    found = json.loads(files["metrics.jsonl"])
+    assert found == greedy | {f"{name}_beam": greedy[name] for name in greedy if name != "step"}
+    assert {path.name for path in (folder / "predictions").iterdir()} == {
+        *("show.jsonl", "test.json", "test.jsonl", "test.beam.jsonl")
+    }
+    both.save(folder, ["beam"])
+    assert {path.name: path.read_text() for path in folder.glob("*.js*")} == files
 
 
 def test_averaged_checkpoints(run):

@@ -4,9 +4,10 @@ Metrics, `intervals` (95 %, bootstrap over sentences), and scores `by_length` of
 
 ./launch.sh evaluate --workdir=RUN [--split=test] [--mode=forced --mode=greedy]
 ./launch.sh evaluate --workdir=RUN --mode=beam --beam=5 [--length_penalty=gnmt --length_alpha=0.6]
-./launch.sh evaluate --workdir=RUN --workdir=OTHER --mode=beam --beam=5
+./launch.sh evaluate --workdir=RUN --workdir=OTHER --mode=greedy [--save=SWEEP/NAME/seed0]
 
-Several runs are an ensemble, which has no mode forced or free.
+Several runs are an ensemble, which has no mode forced or free. With --save its test is a row of the
+sweep's report.
 """
 
 import json
@@ -34,6 +35,13 @@ def define() -> flags.FlagValues:
         " greedy; beam where --beam is given.",
         flag_values=values,
     )
+    flags.DEFINE_string(
+        "save",
+        None,
+        "Of an ensemble: the folder for its test, SWEEP/NAME/seed<k>, which `report` shows as a row"
+        " of the sweep.",
+        flag_values=values,
+    )
     return values
 
 
@@ -47,8 +55,16 @@ def main(arguments: Sequence[str]) -> int:
     ]
     if len(values.workdir) > 1 and {"forced", "free"} & set(modes):
         raise common.UsageError("an ensemble has the modes greedy and beam only")
+    if values.save and (len(values.workdir) == 1 or values.split != "test"):
+        raise common.UsageError(
+            "--save is for the test of an ensemble: give --workdir several times and no other split"
+        )
     common.use_platform(values.platform)
-    found = search.load(values).evaluation(split=values.split, modes=tuple(modes))
+    model = search.load(values)
+    if values.save:
+        found = model.save(values.save, modes)
+    else:
+        found = model.evaluation(split=values.split, modes=tuple(modes))
     parts = {name: found[name] for name in found if name.startswith(("intervals", "by_length"))}
     print(json.dumps(found["metrics"] | parts, indent=2), flush=True)
     print(table(found), file=sys.stderr)

@@ -42,7 +42,8 @@ def define(values: flags.FlagValues) -> None:
 
 def load(values: flags.FlagValues):
     """The run, or the ensemble, that the flags name."""
-    from seq2seq_jax.evaluation.run import load_ensemble, load_run
+    from seq2seq_jax.evaluation.ensemble import load_ensemble
+    from seq2seq_jax.evaluation.run import load_run
 
     settings = {name: values[name].value for name in KEYS if values[name].value is not None}
     folders = values.workdir

@@ -106,7 +106,7 @@ def finish(
     params = jax.device_put(best.tree, sharding)
     modes = [mode for mode in MODES if mode != "beam" or config.evaluation.beam > 1]
     metrics = evaluate(workdir, evaluator, params, best.step, "test", modes)["metrics"]
-    _show(workdir, evaluator.translator, params, config.evaluation.show)
+    show(workdir, evaluator.translator, [params], config.evaluation.show)
     line = {"step": best.step} | {f"test/{name}": value for name, value in metrics.items()}
     with (workdir / "metrics.jsonl").open("a", encoding="utf-8") as file:
         file.write(json.dumps(line) + "\n")
@@ -123,18 +123,25 @@ def finish(
 def evaluate(
     workdir: Path, evaluator: Evaluator, params, step: int, split: str, modes: Sequence[str]
 ) -> dict[str, Any]:
-    """Scores a split and writes predictions/SPLIT.json, and the translations: greedy ones into
-    SPLIT.jsonl, those of beam search into SPLIT.beam.jsonl.
+    """Scores a split, and writes and gives what `write_evaluation` does."""
+    found = evaluator(params, split, modes, counts=tuple(TEXT_COUNTS))
+    return write_evaluation(workdir, found, evaluator.data, split, step, modes)
+
+
+def write_evaluation(
+    workdir: Path, found: Evaluation, data: Data, split: str, step: int, modes: Sequence[str]
+) -> dict[str, Any]:
+    """Writes predictions/SPLIT.json, and the translations: greedy ones into SPLIT.jsonl, those of
+    beam search into SPLIT.beam.jsonl.
 
     What it gives is the content of SPLIT.json: `step`, `modes` and all of `summary`.
     """
-    found = evaluator(params, split, modes, counts=tuple(TEXT_COUNTS))
-    facts = {"step": step, "modes": list(modes)} | summary(found, evaluator.data, split)
+    facts = {"step": step, "modes": list(modes)} | summary(found, data, split)
     folder = workdir / "predictions"
     folder.mkdir(exist_ok=True)
     write_json(folder / f"{split}.json", facts)
-    pairs = getattr(evaluator.data.pairs, split)
-    references = references_of(evaluator.data, pairs)
+    pairs = getattr(data.pairs, split)
+    references = references_of(data, pairs)
     for mode, translations in found.translations.items():
         lines = (
             as_line(i, pair.source, own, one, pair.alignment)
@@ -197,10 +204,13 @@ def _load_data(config: ConfigDict, folders: Sequence[Path]) -> Data:
     return data
 
 
-def _show(workdir: Path, translator: Translator, params, texts: Sequence[str]) -> None:
-    """Writes predictions/show.jsonl: the sentences whose alignments the report draws."""
+def show(workdir: Path, translator: Translator, params: list, texts: Sequence[str]) -> None:
+    """Writes predictions/show.jsonl: the sentences whose alignments the report draws.
+
+    `params`: those of each model of the translator.
+    """
     if texts:
-        found = translator([params], [translator.source.encode(text) for text in texts])
+        found = translator(params, [translator.source.encode(text) for text in texts])
         pairs = enumerate(zip(texts, found, strict=True))
         lines = (as_line(i, text, None, translation, None) for i, (text, translation) in pairs)
         write_lines(workdir / "predictions" / "show.jsonl", lines)

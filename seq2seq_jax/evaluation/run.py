@@ -22,17 +22,14 @@ from seq2seq_jax.evaluation.assembly import (
     load_vocabularies,
     same_config,
     shapes_of,
-    summary,
     validation,
 )
-from seq2seq_jax.evaluation.evaluator import Evaluator, score_searches, searches_of
-from seq2seq_jax.evaluation.metrics import TEXT_COUNTS
+from seq2seq_jax.evaluation.evaluator import Evaluator
 from seq2seq_jax.models import cudnn
 from seq2seq_jax.models.seq2seq import count_parameters, initializer
 from seq2seq_jax.training import groups, loop
 from seq2seq_jax.training.checkpoints import restore_average, restore_best
 from seq2seq_jax.training.mesh import data_mesh, replicated
-from seq2seq_jax.types import InputError
 
 
 class Translates:
@@ -74,8 +71,9 @@ class Translates:
 class Run(Translates):
     """A trained model and its folder.
 
-    `config`, `parameters` (how many), `step` (of the parameters in use: the best), and `metrics`,
-    a data frame with a row for each line of metrics.jsonl.
+    `config`, `parameters` (how many), `step` (of the parameters in use: the best), `average` (over
+    how many checkpoints they are the mean), and `metrics`, a data frame with a row for each line of
+    metrics.jsonl.
     """
 
     def __init__(
@@ -89,7 +87,7 @@ class Run(Translates):
         `average`: above 1 the mean parameters of so many newest checkpoints instead of the best
         ones. `evaluation`: other values for keys of the config's part of this name.
         """
-        self.workdir = Path(workdir)
+        self.workdir, self.average = Path(workdir), average
         self.config = configs.read(self.workdir / "config.json")
         self.config.evaluation.update(evaluation)
         configs.validate(self.config)
@@ -140,52 +138,6 @@ def load_run(
 ) -> Run:
     """The run in `workdir`, with the parameters of its best step; see `Run`."""
     return Run(workdir, average, evaluation)
-
-
-class Ensemble(Translates):
-    """Runs whose predictions are averaged at each step (Sutskever et al. 2014, section 3.4).
-
-    Their models may differ in everything but the vocabularies; how to search is what the first
-    one's config says.
-    """
-
-    def __init__(self, runs: Sequence[Run]):
-        """Raises InputError for runs with other vocabularies than the first."""
-        first, *others = runs
-        for run in others:
-            for side in ("source", "target"):
-                if getattr(run, side) != getattr(first, side):
-                    raise InputError(
-                        f"{run.workdir} has another {side} vocabulary than {first.workdir}: only "
-                        "runs on the same data and text options can be averaged"
-                    )
-        self.config = first.config
-        graphdefs, params = zip(*((run._graphdef, run._params) for run in runs), strict=True)
-        evaluation = self.config.evaluation
-        translator = Translator(graphdefs, first.source, first.target, evaluation)
-        super().__init__(translator, list(params))
-
-    def evaluate(self, split: str = "test", modes: Sequence[str] = ("greedy",)) -> dict[str, float]:
-        """Metrics of translations of a split of the first run's data; nothing is written."""
-        return self.evaluation(split, modes)["metrics"]
-
-    def evaluation(self, split: str = "test", modes: Sequence[str] = ("greedy",)) -> dict[str, Any]:
-        """As `evaluate`, with intervals and scores by length."""
-        data = load_data(self.config.data, (self.source, self.target))
-        found = score_searches(
-            self._translator,
-            self._parts,
-            data,
-            split,
-            searches_of(self.config.evaluation, modes),
-            counts=tuple(TEXT_COUNTS),
-        )
-        return summary(found, data, split)
-
-
-def load_ensemble(workdirs: Sequence[str | Path], *arguments, **options) -> Ensemble:
-    """The runs in these folders as one model; the other arguments are those of `load_run`."""
-    return Ensemble([load_run(workdir, *arguments, **options) for workdir in workdirs])
 
 
 def train(config: ConfigDict, workdir: str | Path) -> Run:

@@ -46,6 +46,7 @@ COLUMNS = {
         Column("gold_distance", "gold distance (words)", "lower", 1, 2),
         Column("padding_weight", "padding weight", "", 1, 6),
         Column("loss", "loss (nats)", "lower", 1, 4),
+        Column("members", "members", "", 1, 0),
         Column("parameters", "parameters", "", 1, 0),
         Column("seconds", "seconds", "", 1, 0),
     )
@@ -56,6 +57,7 @@ DEFAULT_COLUMNS = (
     "perplexity",
     "perplexity_free",
     "aer",
+    "members",
     "parameters",
     "seconds",
 )

@@ -15,14 +15,13 @@ SIGNIFICANT = 0.05
 
 def made_by(results: Results) -> list[tuple[str, str]]:
     """(title, text) of what somebody needs to make the results again."""
-    runs, known = results.runs, results.environments
-    seeds = ", ".join(str(seed) for seed in sorted(set(runs["seed"])))
-    finished = int((runs["state"] == "finished").sum())
+    known = results.environments
+    seeds = ", ".join(str(seed) for seed in sorted(set(results.runs["seed"])))
     versions = [environment["versions"] for environment in known if "versions" in environment]
     rows = [
         ("Command", results.command),
         ("Config", results.config),
-        ("Seeds", f"{seeds} ({finished} of {len(runs)} runs finished)"),
+        ("Seeds", f"{seeds} ({results.progress})"),
         ("Together", _together(results)),
         ("Device", _several([_device(item) for item in known if "device" in item])),
         ("Platform", _several([item["platform"] for item in known if "platform" in item])),
@@ -40,7 +39,7 @@ def _together(results: Results) -> str:
     count = sum((folder / groups.NAME).exists() for folder in results.folders.values())
     if not count:
         return ""
-    return f"{count} of {len(results.runs)} runs shared programs; the seconds are a program's"
+    return f"{count} of {len(results.trained)} runs shared programs; the seconds are a program's"
 
 
 def signatures(results: Results, metrics: list[str]) -> list[str]:
@@ -56,6 +55,21 @@ def signatures(results: Results, metrics: list[str]) -> list[str]:
         found = [test[key] for test in tested if key in test]
         if {metric, metric + BEAM} & set(metrics) and found:
             notes.append(f"{name} signature: {_several(found)}")
+    return notes
+
+
+def ensembles(results: Results) -> list[str]:
+    """What every ensemble is made of."""
+    notes = []
+    for cell, seed in results.folders:
+        made_of = results.ensemble(cell, seed)
+        if made_of["members"]:
+            names, averaged = ", ".join(made_of["members"]), max(made_of["average"], default=1)
+            each = f", each the mean of {averaged} checkpoints" if averaged > 1 else ""
+            notes.append(
+                f"Ensemble: {cell}, seed {seed}: the probabilities of {names}{each}, averaged at "
+                "each step; its parameters and seconds are the sums of theirs."
+            )
     return notes
 
 

@@ -32,8 +32,7 @@ def page(
     """
     folder = results.folder.resolve().name
     name = table.title or folder
-    finished = int((results.runs["state"] == "finished").sum())
-    count = f"{len(results.cells)} cells, {finished} of {len(results.runs)} runs finished"
+    count = f"{len(results.cells)} cells, {results.progress}"
     sections = [
         _section("Results", _table(*grid(table)) + _list(table.notes)),
         _section("Not in the table", _list(table.missing)) if table.missing else "",

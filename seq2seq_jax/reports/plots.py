@@ -261,7 +261,7 @@ def _tested(results: Results) -> dict[str, list[tuple[list[int], Statistics]]]:
 
 def _finals(results: Results, metrics: tuple[str, ...]) -> pd.DataFrame:
     """A row for each finished run: its settings, and its test metrics as columns (NaN: none)."""
-    runs = results.runs[results.runs["state"] == "finished"]
+    runs = results.trained[results.trained["state"] == "finished"]
     runs = runs[["cell", "seed", *results.settings]].copy()
     for metric in metrics:
         finals = results.finals[results.finals["metric"] == metric]

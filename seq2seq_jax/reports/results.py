@@ -1,7 +1,8 @@
 """Reads the folder of a sweep, or of one run, finished or not, into data frames.
 
 Nothing else is read than what DESIGN.md names: sweep.json and, for each run, config.json,
-environment.json, metrics.jsonl, predictions/, DONE and FAILED.
+environment.json, metrics.jsonl, predictions/, DONE and FAILED. An ensemble of runs that was saved
+among the cells is read as a run; it has ensemble.json and no config.json.
 """
 
 import json
@@ -16,7 +17,7 @@ import pandas as pd
 from seq2seq_jax.config_checks import nearest
 from seq2seq_jax.types import InputError
 
-RUN_COLUMNS = ["cell", "seed", "state", "step", "parameters", "seconds", "reason"]
+RUN_COLUMNS = ["cell", "seed", "state", "step", "members", "parameters", "seconds", "reason"]
 FINAL_COLUMNS = ["cell", "seed", "metric", "value"]
 CURVE_COLUMNS = ["cell", "seed", "step", "metric", "value"]
 NO_SWEEP: dict[str, Any] = {
@@ -34,8 +35,9 @@ class Results:
     """What a sweep has produced so far. A run is one seed of one cell.
 
     runs: one row a run: cell, seed, state (finished | running | failed | missing), step (the last
-    one logged, or the best step of a finished run), parameters, seconds, reason (of the end or of
-    the failure) and a column for every setting that varies over the cells (`settings`).
+    one logged, or the best step of a finished run), members (of an ensemble, else none),
+    parameters, seconds, reason (of the end or of the failure) and a column for every setting that
+    varies over the cells (`settings`).
     finals: the "test/" metrics of every run, without that prefix. curves: all other metrics by
     step, as logged ("valid/bleu"). problems: what could not be read, one line each.
     """
@@ -59,6 +61,17 @@ class Results:
         rows = self.runs[(self.runs["cell"] == cell) & (self.runs["state"] == "finished")]
         return sorted(int(seed) for seed in rows["seed"])
 
+    @property
+    def trained(self) -> pd.DataFrame:
+        """The rows of `runs` that are no ensembles."""
+        return self.runs[self.runs["members"].isna()]
+
+    @property
+    def progress(self) -> str:
+        """`4 of 6 runs finished`"""
+        finished = int((self.trained["state"] == "finished").sum())
+        return f"{finished} of {len(self.trained)} runs finished"
+
     def predictions(self, cell: str, seed: int, split: str) -> list[dict[str, Any]]:
         """The lines of predictions/<split>.jsonl; empty where the run has not written them."""
         path = self.folders[cell, seed] / "predictions" / f"{split}.jsonl"
@@ -69,6 +82,10 @@ class Results:
         paths = [path for (name, _), path in self.folders.items() if name == cell]
         configs = (_flat(_json(path / "config.json", self.problems)) for path in paths)
         return next((config for config in configs if config), {})
+
+    def ensemble(self, cell: str, seed: int) -> dict[str, Any]:
+        """ensemble.json: what it is made of; a run has no `members`."""
+        return _ensemble(self.folders[cell, seed], self.problems)
 
     def evaluation(self, cell: str, seed: int, split: str) -> dict[str, Any]:
         """predictions/<split>.json: how the split was evaluated; empty where there is none."""
@@ -157,7 +174,8 @@ def _run_folders(folder: Path, sweep: dict[str, Any]) -> dict[tuple[str, int], P
 
 def _state(path: Path, step: int | None, problems: list[str]) -> dict[str, Any]:
     """How far a run has come; step: the last one logged."""
-    state = {"step": step, "parameters": None, "seconds": None, "reason": ""}
+    members = len(_ensemble(path, problems)["members"]) or None
+    state = {"step": step, "members": members, "parameters": None, "seconds": None, "reason": ""}
     if (path / "DONE").exists():
         done = {**state, "best_step": step, **_json(path / "DONE", problems)}
         return {
@@ -174,6 +192,10 @@ def _state(path: Path, step: int | None, problems: list[str]) -> dict[str, Any]:
     # A sweep writes every config.json before the first run starts; a run writes the others.
     started = any((path / name).exists() for name in ("environment.json", "metrics.jsonl"))
     return {"state": "running" if started else "missing", **state}
+
+
+def _ensemble(path: Path, problems: list[str]) -> dict[str, Any]:
+    return {"members": [], "average": []} | _json(path / "ensemble.json", problems)
 
 
 def _metrics(

@@ -16,7 +16,7 @@ from seq2seq_jax.reports.significance import Comparison
 from seq2seq_jax.reports.verdicts import same_order, verdict
 from seq2seq_jax.types import InputError
 
-COST = ("parameters", "seconds")  # stand at the end of every paper's table
+COST = ("members", "parameters", "seconds")  # stand at the end of every paper's table
 NOT_HERE = "not in this sweep"
 OURS_ALONE = Paper()
 
@@ -87,6 +87,7 @@ def make_table(results: Results, comparisons: list[Comparison], paper: Paper = O
             *notes.reading(f"the baseline {results.baseline}", _spread(rows), differing),
             *notes.verdicts([word for row in rows for word in row.verdicts.values()]),
             *([] if paper.comparable else _orders(columns, rows)),
+            *notes.ensembles(results),
             *notes.signatures(results, [column.metric for column in columns]),
             *_sources(rows),
             *notes.padding(results),
@@ -171,7 +172,7 @@ def cell_values(results: Results, cell: str) -> dict[str, Value]:
         here = finals[(finals["cell"] == cell) & (finals["seed"] == seed)]
         row: dict[str, Any] = dict(zip(here["metric"], here["value"], strict=True))
         run = runs[(runs["cell"] == cell) & (runs["seed"] == seed)].iloc[0]
-        row |= {name: run[name] for name in ("parameters", "seconds") if run[name] == run[name]}
+        row |= {name: run[name] for name in COST if run[name] == run[name]}
         for metric, value in row.items():
             if metric in COLUMNS and value is not None:
                 numbers.setdefault(metric, []).append(float(value) * COLUMNS[metric].scale)

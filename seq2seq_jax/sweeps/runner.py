@@ -116,8 +116,15 @@ def prepare(plan: Plan) -> list[Run]:
     """Writes sweep.json and every config.json; returns the runs that are still to do.
 
     Raises:
-      InputError: where a folder already holds a run with another config; nothing is written then.
+      InputError: where a folder already holds a run with another config, or a cell has the name of
+        an ensemble; nothing is written then.
     """
+    for cell in dict.fromkeys(run.cell for run in plan.runs):
+        if any((plan.folder / cell).glob("seed*/ensemble.json")):
+            raise InputError(
+                f"{plan.folder / cell} holds an ensemble, and a cell of the sweep has its name; "
+                "rename the folder, or the cell (sweep.cell)"
+            )
     changed = []
     for run in plan.runs:
         path = run.folder / "config.json"

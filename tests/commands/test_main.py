@@ -54,6 +54,11 @@ def test_every_verb_explains_itself(capsys, verb):
         (["sweep", "--workdir=x", "--config=y", "--slurm=60"], "expected NAME=VALUE"),
         (["evaluate", "--workdir=x", "--mode=gredy"], "<forced|free|greedy|beam>"),
         (["evaluate", "--workdir=x", "--workdir=y", "--mode=free"], "greedy and beam only"),
+        (["evaluate", "--workdir=x", "--save=s/e/seed0"], "give --workdir several times"),
+        (
+            ["evaluate", "--workdir=x", "--workdir=y", "--save=s/e/seed0", "--split=valid"],
+            "for the test of an ensemble",
+        ),
         (["translate", "--workdir=x", "--top_p=0.9", "a"], "--top_p needs --sample"),
         (["translate", "--workdir=x", "--dictionary=a", "a"], "needs --replace_unknown"),
         (["translate", "--workdir=x", "--attention=a.png", "a", "b"], "one sentence"),

@@ -85,6 +85,15 @@ def write_run(
     return folder
 
 
+def write_ensemble(folder: Path, members: list[str], **run) -> Path:
+    """What `evaluate --save` leaves: a run's files, but ensemble.json for the config."""
+    write_run(folder, **run)
+    (folder / "config.json").unlink()
+    made_of = {"members": members, "steps": [300] * len(members), "average": [1] * len(members)}
+    (folder / "ensemble.json").write_text(json.dumps(made_of))
+    return folder
+
+
 def line(index: int, sentence: tuple, hypothesis: str, alignment: bool = True) -> dict:
     """A line of predictions/<split>.jsonl; the alignment is a soft diagonal."""
     source, target, gold = sentence

@@ -104,6 +104,17 @@ def test_a_changed_config_is_not_mixed_in(plan, file, tmp_path):
     assert len(runner.prepare(more)) == 6
 
 
+def test_an_ensemble_in_the_folder_is_left_alone_and_no_cell_takes_its_name(plan):
+    saved = plan.folder / "ensemble" / "seed0" / "ensemble.json"
+    saved.parent.mkdir(parents=True)
+    saved.write_text("{}")
+    assert runner.prepare(plan) == plan.runs
+    assert [path.name for path in saved.parent.iterdir()] == ["ensemble.json"]
+    run = plan.runs[0]._replace(cell="ensemble", folder=saved.parent)
+    with pytest.raises(InputError, match=r"ensemble holds an ensemble, .* rename the folder"):
+        runner.prepare(plan._replace(runs=[run]))
+
+
 def test_execute_skips_finished_runs_and_goes_on(plan):
     asked = []
 
