@@ -8,10 +8,11 @@ A folder experiments/<name>/ may hold table.py beside published.csv:
     NOTES = ("Run on Multi30k, not WMT'14.",)  # may be left out
     COMPARABLE = False                         # may be left out: True
 
-ROWS: the paper's name of a row -> the name of a cell of our sweep, None where we have none; the
-order is the paper's. COLUMNS: metrics of `columns.COLUMNS`. `report --table=experiments/<name>`
-prints them with the numbers of published.csv, whose rows are called as in ROWS. COMPARABLE: False
-where ours are other data or another size, so that no number can be judged, only their order.
+ROWS: the paper's name of a row -> the name of a cell of our sweep or of an ensemble saved there,
+None where we have none; the order is the paper's. COLUMNS: metrics of `columns.COLUMNS`; that of
+beam search comes behind by itself. `report --table=experiments/<name>` prints them with the numbers
+of published.csv, whose rows are called as in ROWS. COMPARABLE: False where ours are other data or
+another size, so that no number can be judged, only their order.
 """
 
 from collections.abc import Mapping
