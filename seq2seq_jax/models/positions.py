@@ -26,9 +26,9 @@ class Positions(nnx.Module):
         return x_BTH
 
     def rotate(
-        self, x_BTND: Float[Array, "B T N D"], position_T: Int[Array, " T"]
-    ) -> Float[Array, "B T N D"]:
-        return x_BTND
+        self, x_BNTD: Float[Array, "B N T D"], position_T: Int[Array, " T"]
+    ) -> Float[Array, "B N T D"]:
+        return x_BNTD
 
 
 def _angles(position_T: Int[Array, " T"], width: int) -> Float[Array, "T F"]:
@@ -73,12 +73,12 @@ class Rotary(Positions):
     product of query and key depends on the distance of the two alone. D has to be even.
     """
 
-    def rotate(self, x_BTND, position_T):
-        angle_TF = _angles(position_T, x_BTND.shape[-1])
-        cos, sin = (wave(angle_TF)[None, :, None, :] for wave in (jnp.cos, jnp.sin))
-        even, odd = x_BTND[..., 0::2], x_BTND[..., 1::2]
+    def rotate(self, x_BNTD, position_T):
+        angle_TF = _angles(position_T, x_BNTD.shape[-1])
+        cos, sin = (wave(angle_TF)[None, None] for wave in (jnp.cos, jnp.sin))
+        even, odd = x_BNTD[..., 0::2], x_BNTD[..., 1::2]
         turned = jnp.stack([even * cos - odd * sin, even * sin + odd * cos], axis=-1)
-        return turned.reshape(x_BTND.shape)
+        return turned.reshape(x_BNTD.shape)
 
 
 POSITIONS = {"sinusoidal": Sinusoidal, "learned": Learned, "rotary": Rotary}

@@ -133,7 +133,7 @@ class TransformerDecoder(Decoder):
         source: Source,
         noise: Noise | None = None,
     ) -> tuple[TransformerState, Float[Array, "B H"]]:
-        room, at = state.caches[0].keys_BPND.shape[1], state.attention.step
+        room, at = state.caches[0].keys_BNPD.shape[2], state.attention.step
         if not room:
             raise ValueError("a step needs room for its keys: decoder.start(memory, positions=T)")
         seen_11P = (jnp.arange(room) <= at)[None, None]

@@ -68,8 +68,8 @@ class Where(NamedTuple):
 class Cache(NamedTuple):
     """Keys and values of the tokens so far, with room for P; zeros where none stands yet."""
 
-    keys_BPND: Float[Array, "B P N D"]
-    values_BPND: Float[Array, "B P N D"]
+    keys_BNPD: Float[Array, "B N P D"]
+    values_BNPD: Float[Array, "B N P D"]
 
 
 class SelfAttention(nnx.Module):
@@ -87,7 +87,7 @@ class SelfAttention(nnx.Module):
         self.heads, self.dtype = config.heads, dtype
 
     def empty(self, batch: int, positions: int) -> Cache:
-        zeros = jnp.zeros((batch, positions, self.heads, self.query.kernel.shape[1] // self.heads))
+        zeros = jnp.zeros((batch, self.heads, positions, self.query.kernel.shape[1] // self.heads))
         return Cache(zeros, zeros)
 
     def __call__(
@@ -97,21 +97,21 @@ class SelfAttention(nnx.Module):
         position_T, rotate = where.position_T, where.positions.rotate
 
         def split(linear):
-            return linear(x_BTH).reshape(*x_BTH.shape[:2], self.heads, -1)
+            return linear(x_BTH).reshape(*x_BTH.shape[:2], self.heads, -1).swapaxes(1, 2)
 
-        query_BTND = rotate(split(self.query), position_T)
+        query_BNTD = rotate(split(self.query), position_T)
         new = Cache(rotate(split(self.key), position_T), split(self.value))
         if cache is not None:
             cache = new = jax.tree.map(
-                lambda old, part: jax.lax.dynamic_update_slice_in_dim(old, part, position_T[0], 1),
+                lambda old, part: jax.lax.dynamic_update_slice_in_dim(old, part, position_T[0], 2),
                 cache,
                 new,
             )
-        score_BNTP = self._product("btnd,bpnd->bntp", query_BTND, new.keys_BPND)
-        score_BNTP *= query_BTND.shape[-1] ** -0.5
+        score_BNTP = self._product("bntd,bnpd->bntp", query_BNTD, new.keys_BNPD)
+        score_BNTP *= query_BNTD.shape[-1] ** -0.5
         weight_BNTP = jax.nn.softmax(score_BNTP, axis=-1, where=where.seen[:, None])
-        y_BTND = self._product("bntp,bpnd->btnd", weight_BNTP, new.values_BPND)
-        return self.output(y_BTND.reshape(x_BTH.shape)), cache
+        y_BNTD = self._product("bntp,bnpd->bntd", weight_BNTP, new.values_BNPD)
+        return self.output(y_BNTD.swapaxes(1, 2).reshape(x_BTH.shape)), cache
 
     def _product(self, axes: str, left: Float[Array, "*N"], right: Float[Array, "*M"]):
         left, right = left.astype(self.dtype), right.astype(self.dtype)
