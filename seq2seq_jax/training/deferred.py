@@ -15,6 +15,13 @@ import jax
 from jax import lax
 from jax.extend.core import ClosedJaxpr, Jaxpr, JaxprEqn, Literal, Var, primitives
 
+# What may stand between a product and its sum.
+CHANGES = (
+    primitives.transpose_p,
+    primitives.convert_element_type_p,
+    lax.optimization_barrier_p,
+)
+
 
 def deferred(function: Callable) -> Callable:
     """The same function of arrays, up to rounding: its sums run in another order.
@@ -132,7 +139,7 @@ def _find_sums(jaxpr: Jaxpr, consts: int, carries: int) -> dict[int, list[JaxprE
             continue
         chain = [eqn]
         (atom,) = (atom for atom in eqn.invars if atom is not old)
-        while eqn := maker(atom, primitives.transpose_p, primitives.convert_element_type_p):
+        while eqn := maker(atom, *CHANGES):
             chain, atom = [eqn, *chain], eqn.invars[0]
         product = maker(atom, primitives.dot_general_p)
         if product is None or not _multiplies_matrices(product):

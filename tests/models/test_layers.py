@@ -1,3 +1,5 @@
+import re
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -15,6 +17,22 @@ def test_products_sum_in_float32(dtype):
     y = product(jnp.ones((2, 300)), jnp.ones((300, 1)), dtype)
     assert y.dtype == jnp.float32
     np.testing.assert_array_equal(y, 300.0)
+
+
+@pytest.mark.parametrize(("inputs", "outputs"), [(3, 8), (8, 3)])
+def test_the_gradient_of_a_weight_is_a_product_with_the_narrower_side_first(inputs, outputs):
+    x, slope = (jax.random.normal(KEY, (2, 5, width)) for width in (inputs, outputs))
+
+    @jax.jit
+    @jax.grad
+    def gradient(kernel, x, slope):
+        return jnp.sum(product(x, kernel, "float32") * slope)
+
+    arguments = jnp.ones((inputs, outputs)), x, slope
+    expected = np.einsum("btd,btf->df", x, slope)
+    np.testing.assert_allclose(gradient(*arguments), expected, **ROUNDING)
+    program = gradient.lower(*arguments).compile().as_text()
+    assert re.findall(r"f32\[(\d+),(\d+)\]\S* dot\(", program) == [("3", "8")]
 
 
 def test_argmax_is_that_of_numpy_the_first_of_equals_too():
