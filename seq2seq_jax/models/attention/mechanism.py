@@ -146,6 +146,25 @@ class Attention(nnx.Module):
         noise: Noise | None = None,
     ) -> tuple[Float[Array, "B M"], AttentionState]:
         """The context, and the state of the next step, which holds this step's alignment."""
+        context_BM, state = self.attend(self.split_query(query_BH), source, state, noise)
+        return self.join(context_BM), state
+
+    def split_query(self, query: Float[Array, "*B H"]) -> Float[Array, "*B N D"]:
+        """What each head compares."""
+        return self._split(query, self.query)
+
+    def join(self, context: Float[Array, "*B M"]) -> Float[Array, "*B M"]:
+        """W_o [c_1; ...; c_N], of the heads' contexts side by side."""
+        return context if self.output is None else self.output(context)
+
+    def attend(
+        self,
+        query_BND: Float[Array, "B N D"],
+        source: Source,
+        state: AttentionState,
+        noise: Noise | None,
+    ) -> tuple[Float[Array, "B M"], AttentionState]:
+        """From what `split_query` gives to what `join` takes, and the state of the next step."""
         key = None
         if noise is not None:
             key = noise.at("attention").at(state.step).key
@@ -155,7 +174,7 @@ class Attention(nnx.Module):
             head_key = None if key is None else jax.random.fold_in(key, index)
             return head(query_BD, keys, source.valid_BS, past, source.temperature, head_key)
 
-        query_NBD = jnp.moveaxis(self._split(query_BH, self.query), 1, 0)
+        query_NBD = jnp.moveaxis(query_BND, 1, 0)
         found = self._each_head(one, (0, 0, 1, 0), 0)(
             query_NBD, source.keys, state[:-1], jnp.arange(self.heads)
         )
@@ -165,10 +184,8 @@ class Attention(nnx.Module):
             source.values_NBSD.astype(self.dtype),
             preferred_element_type=jnp.float32,
         )
-        context_BM = jnp.moveaxis(context_NBD, 0, 1).reshape(query_BH.shape[0], -1)
+        context_BM = jnp.moveaxis(context_NBD, 0, 1).reshape(query_BND.shape[0], -1)
         alignment_BNS, position_BNS = jax.tree.map(lambda x: jnp.moveaxis(x, 0, 1), found)
-        if self.output is not None:
-            context_BM = self.output(context_BM)
         coverage_BNS = state.coverage_BNS + alignment_BNS if self.covers else None
         return context_BM, AttentionState(alignment_BNS, coverage_BNS, position_BNS, state.step + 1)
 
@@ -216,13 +233,23 @@ def all_steps(
     at a time instead of T.
     """
 
-    def one(query_BH, step):
-        context_BM, after = attention(query_BH, source, state._replace(step=step), noise)
+    batch, steps = query_BTH.shape[:2]
+    if isinstance(attention, FixedContext):
+        context_BTM, alignment_BTNS = (
+            jnp.broadcast_to(x[:, None], (batch, steps, *x.shape[1:]))
+            for x in (source.keys, state.alignment_BNS)
+        )
+        return context_BTM, alignment_BTNS
+
+    def one(query_BND, step):
+        context_BM, after = attention.attend(query_BND, source, state._replace(step=step), noise)
         return context_BM, after.alignment_BNS
 
-    step_T = state.step + jnp.arange(query_BTH.shape[1])
-    if isinstance(attention, FixedContext) or not attention.head.score.joint:
-        return jax.vmap(one, (1, 0), 1)(query_BTH, step_T)
-    found = jax.lax.map(lambda inputs: one(*inputs), (query_BTH.swapaxes(0, 1), step_T))
-    context_BTM, alignment_BTNS = (x.swapaxes(0, 1) for x in found)
-    return context_BTM, alignment_BTNS
+    # The linear maps stay outside: under `vmap` they would be products of more than two axes.
+    query_BTND, step_T = attention.split_query(query_BTH), state.step + jnp.arange(steps)
+    if attention.head.score.joint:
+        found = jax.lax.map(lambda inputs: one(*inputs), (query_BTND.swapaxes(0, 1), step_T))
+        context_BTM, alignment_BTNS = (x.swapaxes(0, 1) for x in found)
+    else:
+        context_BTM, alignment_BTNS = jax.vmap(one, (1, 0), 1)(query_BTND, step_T)
+    return attention.join(context_BTM), alignment_BTNS
