@@ -149,7 +149,6 @@ CASES = (
     Case("rematerialisation", "update", "small", (12, 32), CONCAT),
     Case("forced", "update", "luong"),
     Case("matrices", "update", "transformer"),
-    Case("made_apart", "update", "transformer"),
     Case("argmax", "greedy", "luong"),
     Case("log_probability", "greedy", "luong"),
     Case("one_ahead", "greedy", "luong"),

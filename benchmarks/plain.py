@@ -85,7 +85,6 @@ PLAIN = {
     "rematerialisation": Plain(jax, "checkpoint", lambda function, **_: function),
     "forced": Plain(measured_step, "is_forced", lambda config: False),
     "matrices": Plain(layers, "product", product),
-    "made_apart": Plain(layers, "made_apart", lambda x: x),
     "argmax": Plain(layers, "argmax", lambda x: jnp.argmax(x, axis=-1)),
     "log_probability": Plain(search, "log_probability", log_probability),
     "top_k": Plain(topk, "top_k", jax.lax.top_k),

@@ -9,7 +9,7 @@ from jaxtyping import Array, Bool, Float, Int, Key
 
 from seq2seq_jax.models.attention.mechanism import Attention, FixedContext, Source, all_steps
 from seq2seq_jax.models.attention.scores import AttentionState
-from seq2seq_jax.models.layers import Linear, Noise, add_bias
+from seq2seq_jax.models.layers import Linear, Noise, add_bias, made_apart, product
 from seq2seq_jax.models.positions import Positions
 from seq2seq_jax.rng import named
 
@@ -49,9 +49,11 @@ class Mlp(nnx.Module):
 
     def __call__(self, x: Float[Array, "*N D"]) -> Float[Array, "*N D"]:
         inner = self.inner(x)
-        if self.gate is None:
-            return self.outer(jax.nn.relu(inner))
-        return self.outer(jax.nn.silu(self.gate(x)) * inner)
+        inner = jax.nn.relu(inner) if self.gate is None else jax.nn.silu(self.gate(x)) * inner
+        # The gradient of W_2 as (dy' x)': as x' dy it takes a CPU 1.7 times as long, x being wide.
+        kernel = made_apart(self.outer.kernel[...].T).T
+        y = product(inner, kernel, self.outer.dtype)
+        return y if self.outer.bias is None else add_bias(y, self.outer.bias[...])
 
 
 class Where(NamedTuple):
