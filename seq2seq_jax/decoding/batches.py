@@ -5,8 +5,8 @@ from typing import NamedTuple
 
 import jax
 
-# Rows that would take as long as what a step costs beside its rows; measured on a CPU alone. Steps of
-# accelerators hardly depend on their rows, so that a few full batches are best there.
+# Rows that would take as long as what a step costs beside its rows; measured on a CPU alone. A step
+# of an accelerator hardly depends on its rows, so that few and full batches are best there.
 STEP = {"cpu": 16, "gpu": 512, "tpu": 512}
 
 
