@@ -7,7 +7,7 @@ The folder has to hold g014b2b.train, .words and .ref, plain or .gz.
 
 Command: ./launch.sh sweep --config=configs/g2p.py --workdir=runs/g2p --workers=2 \
     --config.data.dir=FOLDER
-Cost: 7 runs of about 35 minutes each on one core
+Cost: 7 runs of about 45 minutes each on one core
 Expected: see experiments/g2p/
 """
 
@@ -23,16 +23,17 @@ def get_config():
 
     config.model.embedding = 128
     config.model.encoder.cell = "lstm"
+    config.model.encoder.layers = 2
     config.model.encoder.width = 256
     config.model.decoder.cell = "lstm"
     config.model.decoder.width = 512
     config.model.attention.width = 256
     config.model.attention.window_width = 4
-    config.model.dropout.input = 0.2
-    config.model.dropout.output = 0.3
+    config.model.dropout.input = 0.1
+    config.model.dropout.output = 0.2
 
-    config.train.epochs = 8.0
-    config.train.learning_rate = 1e-3
+    config.train.epochs = 10.0
+    config.train.learning_rate = 3e-3
     config.train.warmup_steps = 400
     config.train.schedule = "linear"
     config.train.label_smoothing = 0.1

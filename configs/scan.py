@@ -5,7 +5,7 @@ all experiments (LSTM, 2 layers of 200, dropout 0.5, no attention) and with the 
 this split, and the first one on 1 to 64 % of the commands of the simple split.
 
 Command: ./launch.sh sweep --config=configs/scan.py --workdir=runs/scan --workers=2
-Cost: 75 runs, of 2 to 10 minutes each on one core
+Cost: 75 runs, of 2 to 6 minutes each on one core
 Expected: see experiments/scan/
 """
 
@@ -45,7 +45,7 @@ BEST = {
 def get_config():
     config = default.get_config()
     config.data.name = "scan"
-    config.data.batch_size = 64
+    config.data.batch_size = 32
     config.data.buckets = 8
 
     config.update_from_flattened_dict(OVERALL_BEST)
@@ -58,7 +58,7 @@ def get_config():
 
     config.train.epochs = 0.0
     config.train.steps = 5000
-    config.train.learning_rate = 2e-3
+    config.train.learning_rate = 4e-3
     config.train.schedule = "linear"
     config.train.clip_norm = 5.0
     config.train.eval_every = 500
