@@ -23,6 +23,7 @@ import jax
 import numpy as np
 
 from benchmarks.plain import PLAIN, off
+from seq2seq_jax.benchmarking import workloads
 from seq2seq_jax.benchmarking.machine import look_around
 from seq2seq_jax.benchmarking.members import Members, make_lanes
 from seq2seq_jax.benchmarking.population import typical
@@ -32,7 +33,6 @@ from seq2seq_jax.benchmarking.workloads import (
     WORKLOADS,
     full_batch,
     make_batches,
-    make_config,
     make_examples,
 )
 from seq2seq_jax.data.batching import padding_share
@@ -66,7 +66,7 @@ class Case(NamedTuple):
 
 def update(case: Case) -> Arm:
     """An update of the training step on one full batch."""
-    config = make_config(case.workload, case.changes)
+    config = workloads.make_config(case.workload, case.changes)
     sizes = [len(words) for words in make_examples(case.workload, config).vocabularies]
     graphdef, lanes = make_lanes([config], sizes)
     members, batch = Members(lanes, graphdef), full_batch(sizes, config.data.batch_size, case.shape)
@@ -82,7 +82,7 @@ def update(case: Case) -> Arm:
 
 def search(case: Case) -> Arm:
     """Translation of some sentences, to the limit of each."""
-    config = make_config(case.workload, case.changes)
+    config = workloads.make_config(case.workload, case.changes)
     examples = make_examples(case.workload, config)
     graphdef, (lane,) = make_lanes([config], [len(words) for words in examples.vocabularies])
     translator = Translator([graphdef], *examples.vocabularies, config.evaluation)
@@ -101,7 +101,7 @@ def search(case: Case) -> Arm:
 
 def start(case: Case) -> Arm:
     """The first updates of a training, whose program is new each time."""
-    config = make_config(case.workload, case.changes)
+    config = workloads.make_config(case.workload, case.changes)
     examples = make_examples(case.workload, config)
     batches = make_batches(examples, config)
     seen = [batches[i] for i in range(FIRST)]
@@ -121,7 +121,7 @@ def start(case: Case) -> Arm:
 
 def epoch(case: Case) -> Arm:
     """An epoch, by the time of an update on the shape that most positions are spent on."""
-    config = make_config(case.workload, case.changes)
+    config = workloads.make_config(case.workload, case.changes)
     examples = make_examples(case.workload, config)
     batches = make_batches(examples, config)
     chosen, share = typical(batches)
@@ -139,6 +139,7 @@ def epoch(case: Case) -> Arm:
 
 KINDS = {"update": update, "greedy": search, "beam": search, "start": start, "epoch": epoch}
 CONCAT = {"model.attention.score": "concat"}
+BFLOAT16 = {"model.dtype": "bfloat16"}
 CASES = (
     Case("deferred", "update", "luong"),
     Case("deferred", "update", "small", (9, 14)),
@@ -149,6 +150,11 @@ CASES = (
     Case("rematerialisation", "update", "small", (12, 32), CONCAT),
     Case("forced", "update", "luong"),
     Case("matrices", "update", "transformer"),
+    Case("bfloat16", "update", "luong", changes=BFLOAT16),
+    Case("bfloat16", "update", "transformer", changes=BFLOAT16),
+    Case("bfloat16", "greedy", "luong", changes=BFLOAT16),
+    Case("narrow_slopes", "update", "luong", changes=BFLOAT16),
+    Case("made_apart", "update", "transformer"),
     Case("argmax", "greedy", "luong"),
     Case("log_probability", "greedy", "luong"),
     Case("one_ahead", "greedy", "luong"),

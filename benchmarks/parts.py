@@ -1,12 +1,14 @@
 """Where the time of an update goes, part by part, and how much of it matrix products need.
 
     PYTHONPATH=. .venv/bin/python benchmarks/parts.py [--workload=luong] [--shape=16x16]
+        [--precision=bfloat16] [--ratio=0.5]
 
 Encoder, decoder, output layer with loss, and optimiser, each with its gradients as a program of its
 own on a full batch, in turns with the whole update. `products` is the time that the part's matrix
 products take alone, each at its own shape; what is left moves memory or waits. The optimiser has no
 products: `memory` is the time of its arrays (parameters, gradients and both moments read,
-parameters and moments written) at the rate at which the machine copies large arrays.
+parameters and moments written) at the rate at which the machine copies large arrays. Below ratio 1
+the decoder makes logits to choose from at each step, and the loss makes them once more.
 """
 
 import argparse
@@ -21,6 +23,7 @@ import optax
 from flax import nnx
 
 from seq2seq_jax.benchmarking.machine import look_around
+from seq2seq_jax.benchmarking.measured_step import is_forced, make_key
 from seq2seq_jax.benchmarking.members import Members, make_lanes
 from seq2seq_jax.benchmarking.products import count_products, operations, seconds_alone
 from seq2seq_jax.benchmarking.workloads import (
@@ -32,7 +35,7 @@ from seq2seq_jax.benchmarking.workloads import (
 from seq2seq_jax.training.deferred import deferred
 from seq2seq_jax.training.losses import block_size, cross_entropy
 from seq2seq_jax.training.optimizers import make_optimizer
-from seq2seq_jax.training.teacher_forcing import unroll_forced
+from seq2seq_jax.training.teacher_forcing import unroll, unroll_forced
 
 ROUNDS, COPIED = 9, 64 * 2**20  # floats of the array that is copied
 
@@ -61,7 +64,11 @@ def parts(config, batch, graphdef, lane) -> Iterator[Part]:
         model = merged(params)
         positions = batch.target_BT.shape[1]
         state, source = model.decoder.start(memory, positions=positions)
-        return unroll_forced(model.decoder, state, source, batch.target_BT).readout_BTH
+        arguments = model.decoder, state, source, batch.target_BT
+        if is_forced(config):
+            return unroll_forced(*arguments).readout_BTH
+        ratio = jnp.float32(config.teacher_forcing.ratio)
+        return unroll(*arguments, ratio, make_key(config), batch.index_B).readout_BTH
 
     def score(params, readout_BTH):
         layer = merged(params).decoder.output_layer()
@@ -132,10 +139,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="See the top of this file.")
     parser.add_argument("--workload", choices=WORKLOADS, default="luong")
     parser.add_argument("--shape", type=lambda t: tuple(map(int, t.split("x"))), default=(16, 16))
+    parser.add_argument("--precision", choices=("float32", "bfloat16"), default="float32")
+    parser.add_argument("--ratio", type=float, default=1.0)
     flags = parser.parse_args()
     print(f"{jax.devices()[0].device_kind}; {look_around(before=True)}")
     print(f"memory is copied at {copy_rate() / 1e9:.1f} GB/s, reading and writing together")
-    config = make_config(flags.workload, {})
+    changes = {"model.dtype": flags.precision, "teacher_forcing.ratio": flags.ratio}
+    config = make_config(flags.workload, changes)
     sizes = [len(words) for words in make_examples(flags.workload, config).vocabularies]
     batch = full_batch(sizes, config.data.batch_size, flags.shape)
     graphdef, (lane,) = make_lanes([config], sizes)

@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from seq2seq_jax.benchmarking import measured_step
+from seq2seq_jax.benchmarking import measured_step, workloads
 from seq2seq_jax.data import buckets
 from seq2seq_jax.decoding import batches, search, topk, translate
 from seq2seq_jax.models import layers
@@ -62,8 +62,13 @@ def compare(logits_KV, gold_K, smoothing, one_exponential=losses._compare):
 
 def product(x, kernel, dtype):
     """With all axes that x has."""
-    operands = x.astype(dtype), kernel.astype(dtype)
-    return jnp.matmul(*operands, preferred_element_type=jnp.float32)
+    axes = "abc"[: x.ndim - 1]
+    return layers.contract(f"{axes}d,df->{axes}f", x, kernel, dtype)
+
+
+def in_float32(name, changes, make_config=workloads.make_config):
+    """The same workload in float32."""
+    return make_config(name, {**changes, "model.dtype": "float32"})
 
 
 def log_probability(logits_BV, token_B):
@@ -85,6 +90,9 @@ PLAIN = {
     "rematerialisation": Plain(jax, "checkpoint", lambda function, **_: function),
     "forced": Plain(measured_step, "is_forced", lambda config: False),
     "matrices": Plain(layers, "product", product),
+    "bfloat16": Plain(workloads, "make_config", in_float32),
+    "narrow_slopes": Plain(layers, "contract", layers._einsum),
+    "made_apart": Plain(layers, "made_apart", lambda x: x),
     "argmax": Plain(layers, "argmax", lambda x: jnp.argmax(x, axis=-1)),
     "log_probability": Plain(search, "log_probability", log_probability),
     "top_k": Plain(topk, "top_k", jax.lax.top_k),

@@ -4,6 +4,8 @@ Parameters are float32. Products run in `dtype` and sum in float32, so that `bfl
 speed of the products and nothing else.
 """
 
+import re
+from functools import partial
 from typing import NamedTuple
 
 import jax
@@ -14,13 +16,46 @@ from jaxtyping import Array, Float, Int, Key
 from seq2seq_jax.rng import named
 
 
+def _einsum(axes: str, left: Array, right: Array, dtype: str) -> Array:
+    operands = left.astype(dtype), right.astype(dtype)
+    return jnp.einsum(axes, *operands, preferred_element_type=jnp.float32)
+
+
+@partial(jax.custom_vjp, nondiff_argnums=(0, 3))
+def contract(
+    axes: str, left: Float[Array, "*N"], right: Float[Array, "*M"], dtype: str
+) -> Float[Array, "*K"]:
+    """An einsum of two arrays, with operands in `dtype` and the sum in float32, backwards too.
+
+    By itself JAX would multiply a slope, which is float32, by the other operand as it is, and then
+    no product of a backward pass runs in bfloat16. Each axis has to stand in two terms of three.
+    """
+    return _einsum(axes, left, right, dtype)
+
+
+def _contract_and_keep(axes, left, right, dtype):
+    left, right = left.astype(dtype), right.astype(dtype)
+    return _einsum(axes, left, right, dtype), (left, right)
+
+
+def _contract_back(axes, dtype, operands, slope):
+    left, right = operands
+    of_left, of_right, of_result = re.split(",|->", axes)
+    return (
+        _einsum(f"{of_result},{of_right}->{of_left}", slope, right, dtype),
+        _einsum(f"{of_left},{of_result}->{of_right}", left, slope, dtype),
+    )
+
+
+contract.defvjp(_contract_and_keep, _contract_back)
+
+
 def product(
     x: Float[Array, "*N D"], kernel: Float[Array, "D F"], dtype: str
 ) -> Float[Array, "*N F"]:
     """x W with operands in `dtype` and the sum in float32."""
     # As two matrices: on a CPU the gradient of W is slow where x has more axes.
-    x_ND = x.reshape(-1, x.shape[-1]).astype(dtype)
-    y_NF = jnp.matmul(x_ND, kernel.astype(dtype), preferred_element_type=jnp.float32)
+    y_NF = contract("nd,df->nf", x.reshape(-1, x.shape[-1]), kernel, dtype)
     return y_NF.reshape(*x.shape[:-1], kernel.shape[1])
 
 
@@ -58,9 +93,23 @@ class Linear(nnx.Module):
         self.bias = nnx.Param(jnp.zeros(outputs)) if bias else None
         self.dtype = dtype
 
+    def matrix(self) -> Float[Array, "D F"]:
+        """W"""
+        return self.kernel[...]
+
     def __call__(self, x: Float[Array, "*N D"]) -> Float[Array, "*N F"]:
-        y = product(x, self.kernel[...], self.dtype)
+        y = product(x, self.matrix(), self.dtype)
         return y if self.bias is None else add_bias(y, self.bias[...])
+
+
+class Narrowing(Linear):
+    """The same from many numbers to fewer, at many positions at once.
+
+    The gradient of W is made as (dy' x)': as x' dy it takes a CPU 1.7 times as long, x being wide.
+    """
+
+    def matrix(self) -> Float[Array, "D F"]:
+        return made_apart(self.kernel[...].T).T
 
 
 class Embedding(nnx.Module):

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float, Int
 
-from seq2seq_jax.models.layers import OutputLayer, product
+from seq2seq_jax.models.layers import OutputLayer, contract
 from seq2seq_jax.types import PAD
 
 # Tokens whose logits exist at once. A CPU keeps 256 x 6,000 numbers in its cache between products;
@@ -17,8 +17,8 @@ BLOCK = {"cpu": 256, "gpu": 4096, "tpu": 4096}
 
 
 def block_size(positions: int) -> int:
-    """Tokens of a block, for a batch of so many target positions."""
-    return min(BLOCK[jax.default_backend()], positions)
+    """Tokens of a block, an even number, for a batch of so many target positions."""
+    return min(BLOCK[jax.default_backend()], positions + positions % 2)
 
 
 class TokenSums(NamedTuple):
@@ -135,10 +135,10 @@ def _over_blocks(readout_NH, target_N, kernel_HV, bias_V, smoothing, dtype, axes
             OutputLayer(kernel_HV, bias_V, dtype)(readout_KH), gold_K, smoothing
         )
         if slopes:
-            readout_slope_KH = product(slope_KV, kernel_HV.T, dtype)
+            readout_slope_KH = contract("kv,hv->kh", slope_KV, kernel_HV, dtype)
             slope = _Slopes(
                 lax.dynamic_update_slice_in_dim(slope.readout_NH, readout_slope_KH, i * size, 0),
-                slope.kernel_HV + product(readout_KH.T, slope_KV, dtype),
+                slope.kernel_HV + _kernel_slope(readout_KH, slope_KV, dtype),
                 slope.bias_V + slope_KV.sum(axis=0),
             )
         return jax.tree.map(lambda total, part_K: total + part_K.sum(), sums, found), slope
@@ -155,6 +155,13 @@ def _over_blocks(readout_NH, target_N, kernel_HV, bias_V, smoothing, dtype, axes
         back_NH = slope.readout_NH[jnp.cumsum(real_N) - 1]
         slope = slope._replace(readout_NH=jnp.where(real_N[:, None], back_NH, 0.0))
     return sums, slope
+
+
+def _kernel_slope(readout_KH, slope_KV, dtype) -> Float[Array, "H V"]:
+    # In two halves: a CPU multiplies in float32, whatever the operands are, where one contracted
+    # axis stands first on both sides, and in bfloat16 where two do.
+    halves = (x.reshape(2, -1, x.shape[1]) for x in (readout_KH, slope_KV))
+    return contract("ckh,ckv->hv", *halves, dtype)
 
 
 def _real_first(target_N: Int[Array, " N"], size: int):

@@ -16,6 +16,13 @@ from tests.small import ROUNDING
 
 # At this rate one update shows its gradient, to the same digits as the parameters.
 SMALL = {**TINY, **arms.CONCAT, "train.learning_rate": 3.0}
+TRANSFORMER = SMALL | {
+    "model.embedding": 4,
+    "model.encoder.kind": "transformer",
+    "model.decoder.kind": "transformer",
+    "model.transformer.heads": 2,
+    "model.transformer.mlp_width": 6,
+}
 CASES = {case.name: case for case in arms.CASES}
 
 
@@ -40,13 +47,15 @@ def few():
 
 
 @functools.cache
-def with_all(kind):
+def with_all(kind, transformer):
     """The numbers of the arm with everything on."""
-    return result(small(kind))
+    return result(small(kind, transformer))
 
 
-def small(kind):
-    changes = SMALL | {"evaluation.beam": 2} if kind == "beam" else SMALL
+def small(kind, transformer):
+    changes = TRANSFORMER if transformer else SMALL
+    if kind == "beam":
+        changes = changes | {"evaluation.beam": 2}
     return arms.Case("", kind, "g2p", (5, 6), changes)
 
 
@@ -58,10 +67,10 @@ def result(case):
 
 @pytest.mark.parametrize("name", [name for name in PLAIN if name != "shapes"])
 def test_an_optimisation_changes_no_numbers(name):
-    kind = CASES[name].kind
-    wanted = with_all(kind)
+    which = CASES[name].kind, CASES[name].workload == "transformer"
+    wanted = with_all(*which)
     with off(name) as instead:
-        found = result(small(kind))
+        found = result(small(*which))
     assert any(mock.called for mock in instead)  # else both arms are the same
     leaves, structure = jax.tree.flatten(found)
     wanted, same = jax.tree.flatten(wanted)

@@ -5,7 +5,16 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from seq2seq_jax.models.layers import Embedding, Linear, Noise, argmax, drop, made_apart, product
+from seq2seq_jax.models.layers import (
+    Embedding,
+    Linear,
+    Noise,
+    argmax,
+    contract,
+    drop,
+    made_apart,
+    product,
+)
 from tests.small import ROUNDING
 
 KEY = jax.random.key(3)
@@ -17,6 +26,36 @@ def test_products_sum_in_float32(dtype):
     y = product(jnp.ones((2, 300)), jnp.ones((300, 1)), dtype)
     assert y.dtype == jnp.float32
     np.testing.assert_array_equal(y, 300.0)
+
+
+CONTRACTIONS = ["nd,df->nf", "bs,bsd->bd", "ba,bsa->bs", "bntd,bnpd->bntp", "kv,hv->kh"]
+
+
+def drawn(axes):
+    """Operands and slope of a contraction."""
+    sizes = dict(zip("abdfhknpstv", range(2, 20), strict=False))
+    terms = re.split(",|->", axes)
+    keys = jax.random.split(KEY, len(terms))
+    shapes = [tuple(sizes[axis] for axis in term) for term in terms]
+    return [jax.random.normal(key, shape) for key, shape in zip(keys, shapes, strict=True)]
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+@pytest.mark.parametrize("axes", CONTRACTIONS)
+def test_gradients_of_a_contraction(axes, dtype):
+    """The slope multiplied by the other operand: of both what is left of them in `dtype`."""
+    left, right, slope = drawn(axes)
+    found, pull = jax.vjp(lambda *x: contract(axes, *x, dtype), left, right)
+    x, y, z = (np.float64(array.astype(dtype)) for array in (left, right, slope))
+    np.testing.assert_allclose(found, np.einsum(axes, x, y), rtol=1e-5, atol=1e-5)
+    of_left, of_right, of_result = re.split(",|->", axes)
+    wanted = (
+        np.einsum(f"{of_result},{of_right}->{of_left}", z, y),
+        np.einsum(f"{of_left},{of_result}->{of_right}", x, z),
+    )
+    for one, other in zip(pull(slope), wanted, strict=True):
+        assert one.dtype == jnp.float32
+        np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-5)
 
 
 def test_a_gradient_made_apart_comes_out_as_it_is_written():

@@ -9,6 +9,7 @@ import optax
 import pytest
 
 from seq2seq_jax import rng
+from seq2seq_jax.benchmarking.products import count_products
 from seq2seq_jax.models.seq2seq import initialize
 from seq2seq_jax.training import teacher_forcing
 from seq2seq_jax.training.feeds import Feed
@@ -161,6 +162,36 @@ def test_the_fast_path_gives_the_numbers_of_ratio_1():
     assert_same(flat(fast.params), flat(slow.params))
     for name in WINDOW:
         np.testing.assert_allclose(fast.window[name], slow.window[name], rtol=1e-5)
+
+
+TRANSFORMER = {
+    "encoder.kind": "transformer",
+    "encoder.width": 4,
+    "decoder.kind": "transformer",
+    "transformer.heads": 2,
+    "transformer.mlp_width": 6,
+    "embedding": 4,
+}
+
+
+@pytest.mark.parametrize("forced", [True, False])
+@pytest.mark.parametrize("model", [{}, {"attention.score": "concat"}, TRANSFORMER], ids=str)
+def test_in_bfloat16_every_product_is_and_the_gradient_is_close(model, forced):
+    """Backward products too: a slope is float32 until it meets one."""
+    found = {}
+    for dtype in ("float32", "bfloat16"):
+        options = model | {"dtype": dtype}
+        graphdef, params = small_model(**options)
+        step = make_train_step(config(options), graphdef, SGD)
+        state = init_state(params, SGD, 0.0)
+        arguments = state, jax.tree.map(jnp.asarray, BATCH), hyper(), KEY
+        run = functools.partial(step, forced=forced)
+        products = count_products(jax.make_jaxpr(run)(*arguments).jaxpr)
+        assert {product.dtype for product in products} == {dtype}
+        found[dtype] = gradient(jax.jit(run)(*arguments), params)
+    exact, near = (np.concatenate([x.ravel() for x in g.values()]) for g in found.values())
+    # bfloat16 keeps 8 bits.
+    assert 0 < np.linalg.norm(near - exact) < 2**-5 * np.linalg.norm(exact)
 
 
 def test_moving_average():

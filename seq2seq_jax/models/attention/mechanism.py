@@ -13,7 +13,7 @@ from seq2seq_jax.models.attention.normalizers import NORMALIZERS
 from seq2seq_jax.models.attention.scores import SCORES, AttentionState
 from seq2seq_jax.models.attention.windows import WINDOWS
 from seq2seq_jax.models.encoders import Memory
-from seq2seq_jax.models.layers import Linear, Noise
+from seq2seq_jax.models.layers import Linear, Noise, contract
 from seq2seq_jax.rng import named
 
 
@@ -178,12 +178,7 @@ class Attention(nnx.Module):
         found = self._each_head(one, (0, 0, 1, 0), 0)(
             query_NBD, source.keys, state[:-1], jnp.arange(self.heads)
         )
-        context_NBD = jnp.einsum(
-            "nbs,nbsd->nbd",
-            found[0].astype(self.dtype),
-            source.values_NBSD.astype(self.dtype),
-            preferred_element_type=jnp.float32,
-        )
+        context_NBD = contract("nbs,nbsd->nbd", found[0], source.values_NBSD, self.dtype)
         context_BM = jnp.moveaxis(context_NBD, 0, 1).reshape(query_BND.shape[0], -1)
         alignment_BNS, position_BNS = jax.tree.map(lambda x: jnp.moveaxis(x, 0, 1), found)
         coverage_BNS = state.coverage_BNS + alignment_BNS if self.covers else None

@@ -16,7 +16,7 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float, Int, Key
 
-from seq2seq_jax.models.layers import Linear, product
+from seq2seq_jax.models.layers import Linear, contract, product
 from seq2seq_jax.rng import named
 
 
@@ -58,9 +58,7 @@ class Score(nnx.Module):
 
 
 def _inner(query: Float[Array, "B A"], keys: Float[Array, "B S A"], dtype) -> Float[Array, "B S"]:
-    return jnp.einsum(
-        "ba,bsa->bs", query.astype(dtype), keys.astype(dtype), preferred_element_type=jnp.float32
-    )
+    return contract("ba,bsa->bs", query, keys, dtype)
 
 
 def _vector(key, name: str, width: int) -> nnx.Param:
