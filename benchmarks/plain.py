@@ -91,7 +91,7 @@ PLAIN = {
     "forced": Plain(measured_step, "is_forced", lambda config: False),
     "matrices": Plain(layers, "product", product),
     "bfloat16": Plain(workloads, "make_config", in_float32),
-    "narrow_slopes": Plain(layers, "contract", layers._einsum),
+    "narrow_slopes": Plain(layers, "multiply_narrow", layers._multiply),
     "made_apart": Plain(layers, "made_apart", lambda x: x),
     "argmax": Plain(layers, "argmax", lambda x: jnp.argmax(x, axis=-1)),
     "log_probability": Plain(search, "log_probability", log_probability),

@@ -4,7 +4,6 @@ Parameters are float32. Products run in `dtype` and sum in float32, so that `bfl
 speed of the products and nothing else.
 """
 
-import re
 from functools import partial
 from typing import NamedTuple
 
@@ -16,47 +15,51 @@ from jaxtyping import Array, Float, Int, Key
 from seq2seq_jax.rng import named
 
 
-def _einsum(axes: str, left: Array, right: Array, dtype: str) -> Array:
-    operands = left.astype(dtype), right.astype(dtype)
-    return jnp.einsum(axes, *operands, preferred_element_type=jnp.float32)
-
-
-@partial(jax.custom_vjp, nondiff_argnums=(0, 3))
 def contract(
     axes: str, left: Float[Array, "*N"], right: Float[Array, "*M"], dtype: str
 ) -> Float[Array, "*K"]:
-    """An einsum of two arrays, with operands in `dtype` and the sum in float32, backwards too.
-
-    By itself JAX would multiply a slope, which is float32, by the other operand as it is, and then
-    no product of a backward pass runs in bfloat16. Each axis has to stand in two terms of three.
-    """
-    return _einsum(axes, left, right, dtype)
-
-
-def _contract_and_keep(axes, left, right, dtype):
-    left, right = left.astype(dtype), right.astype(dtype)
-    return _einsum(axes, left, right, dtype), (left, right)
-
-
-def _contract_back(axes, dtype, operands, slope):
-    left, right = operands
-    of_left, of_right, of_result = re.split(",|->", axes)
-    return (
-        _einsum(f"{of_result},{of_right}->{of_left}", slope, right, dtype),
-        _einsum(f"{of_left},{of_result}->{of_right}", left, slope, dtype),
-    )
-
-
-contract.defvjp(_contract_and_keep, _contract_back)
+    """An einsum of two arrays, with operands in `dtype` and the sum in float32."""
+    operands = left.astype(dtype), right.astype(dtype)
+    return jnp.einsum(axes, *operands, preferred_element_type=jnp.float32)
 
 
 def product(
     x: Float[Array, "*N D"], kernel: Float[Array, "D F"], dtype: str
 ) -> Float[Array, "*N F"]:
-    """x W with operands in `dtype` and the sum in float32."""
+    """x W with operands in `dtype` and the sum in float32, backwards too."""
     # As two matrices: on a CPU the gradient of W is slow where x has more axes.
-    y_NF = contract("nd,df->nf", x.reshape(-1, x.shape[-1]), kernel, dtype)
-    return y_NF.reshape(*x.shape[:-1], kernel.shape[1])
+    x_ND = x.reshape(-1, x.shape[-1])
+    multiply = _multiply if dtype == "float32" else multiply_narrow
+    return multiply(x_ND, kernel, dtype).reshape(*x.shape[:-1], kernel.shape[1])
+
+
+def _multiply(x_ND: Float[Array, "N D"], kernel: Float[Array, "D F"], dtype: str):
+    return contract("nd,df->nf", x_ND, kernel, dtype)
+
+
+@partial(jax.custom_vjp, nondiff_argnums=(2,))
+def multiply_narrow(x_ND: Float[Array, "N D"], kernel: Float[Array, "D F"], dtype: str):
+    """A product whose gradients are products in `dtype` too.
+
+    By itself JAX multiplies the slope, which is float32, by the other operand as it is, and that is
+    done in float32. Under `vmap` the gradient of what all share is made for each, and then summed:
+    for weights, which few share, and not for the keys of an attention.
+    """
+    return _multiply(x_ND, kernel, dtype)
+
+
+def _multiply_and_keep(x_ND, kernel, dtype):
+    x_ND, kernel = x_ND.astype(dtype), kernel.astype(dtype)
+    return _multiply(x_ND, kernel, dtype), (x_ND, kernel)
+
+
+def _multiply_back(dtype, operands, slope_NF):
+    x_ND, kernel = operands
+    of_x = contract("nf,df->nd", slope_NF, kernel, dtype)
+    return of_x, contract("nd,nf->df", x_ND, slope_NF, dtype)
+
+
+multiply_narrow.defvjp(_multiply_and_keep, _multiply_back)
 
 
 @jax.custom_vjp

@@ -10,7 +10,6 @@ from seq2seq_jax.models.layers import (
     Linear,
     Noise,
     argmax,
-    contract,
     drop,
     made_apart,
     product,
@@ -28,31 +27,15 @@ def test_products_sum_in_float32(dtype):
     np.testing.assert_array_equal(y, 300.0)
 
 
-CONTRACTIONS = ["nd,df->nf", "bs,bsd->bd", "ba,bsa->bs", "bntd,bnpd->bntp", "kv,hv->kh"]
-
-
-def drawn(axes):
-    """Operands and slope of a contraction."""
-    sizes = dict(zip("abdfhknpstv", range(2, 20), strict=False))
-    terms = re.split(",|->", axes)
-    keys = jax.random.split(KEY, len(terms))
-    shapes = [tuple(sizes[axis] for axis in term) for term in terms]
-    return [jax.random.normal(key, shape) for key, shape in zip(keys, shapes, strict=True)]
-
-
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
-@pytest.mark.parametrize("axes", CONTRACTIONS)
-def test_gradients_of_a_contraction(axes, dtype):
-    """The slope multiplied by the other operand: of both what is left of them in `dtype`."""
-    left, right, slope = drawn(axes)
-    found, pull = jax.vjp(lambda *x: contract(axes, *x, dtype), left, right)
-    x, y, z = (np.float64(array.astype(dtype)) for array in (left, right, slope))
-    np.testing.assert_allclose(found, np.einsum(axes, x, y), rtol=1e-5, atol=1e-5)
-    of_left, of_right, of_result = re.split(",|->", axes)
-    wanted = (
-        np.einsum(f"{of_result},{of_right}->{of_left}", z, y),
-        np.einsum(f"{of_left},{of_result}->{of_right}", x, z),
-    )
+def test_gradients_of_a_product(dtype):
+    """The slope times the other operand: of both what is left of them in `dtype`."""
+    keys = jax.random.split(KEY, 3)
+    x, kernel, slope = map(jax.random.normal, keys, ((2, 5, 8), (8, 3), (2, 5, 3)))
+    found, pull = jax.vjp(lambda *both: product(*both, dtype), x, kernel)
+    x, kernel, rough = (np.float64(array.astype(dtype)) for array in (x, kernel, slope))
+    np.testing.assert_allclose(found, x @ kernel, rtol=1e-5, atol=1e-5)
+    wanted = rough @ kernel.T, np.einsum("btd,btf->df", x, rough)
     for one, other in zip(pull(slope), wanted, strict=True):
         assert one.dtype == jnp.float32
         np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-5)

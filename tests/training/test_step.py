@@ -176,7 +176,7 @@ TRANSFORMER = {
 
 @pytest.mark.parametrize("forced", [True, False])
 @pytest.mark.parametrize("model", [{}, {"attention.score": "concat"}, TRANSFORMER], ids=str)
-def test_in_bfloat16_every_product_is_and_the_gradient_is_close(model, forced):
+def test_in_bfloat16_products_with_weights_are_and_the_gradient_is_close(model, forced):
     """Backward products too: a slope is float32 until it meets one."""
     found = {}
     for dtype in ("float32", "bfloat16"):
@@ -187,7 +187,7 @@ def test_in_bfloat16_every_product_is_and_the_gradient_is_close(model, forced):
         arguments = state, jax.tree.map(jnp.asarray, BATCH), hyper(), KEY
         run = functools.partial(step, forced=forced)
         products = count_products(jax.make_jaxpr(run)(*arguments).jaxpr)
-        assert {product.dtype for product in products} == {dtype}
+        assert {product.dtype for product in products if product.batch == 1} == {dtype}
         found[dtype] = gradient(jax.jit(run)(*arguments), params)
     exact, near = (np.concatenate([x.ravel() for x in g.values()]) for g in found.values())
     # bfloat16 keeps 8 bits.
