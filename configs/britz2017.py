@@ -9,7 +9,7 @@ The folder has to hold train, val and test_2016_flickr as .de and .en, plain or 
 
 Command: ./launch.sh sweep --config=configs/britz2017.py --workdir=runs/britz2017 --workers=2 \
     --config.data.dir=FOLDER
-Cost: 36 runs, of about 6 minutes each on one core
+Cost: 30 trainings, of about 6 minutes each on one core; the six cells of beams share the baseline's
 Expected: see experiments/britz2017/
 """
 

@@ -27,7 +27,7 @@ from seq2seq_jax.evaluation.assembly import (
 from seq2seq_jax.evaluation.evaluator import Evaluator
 from seq2seq_jax.models import cudnn
 from seq2seq_jax.models.seq2seq import count_parameters, initializer
-from seq2seq_jax.training import groups, loop
+from seq2seq_jax.training import groups, loop, twins
 from seq2seq_jax.training.checkpoints import restore_average, restore_best
 from seq2seq_jax.training.mesh import data_mesh, replicated
 
@@ -153,6 +153,8 @@ def train(config: ConfigDict, workdir: str | Path) -> Run:
     cudnn.require(config.model)
     groups.leave(workdir)
     begin(config, workdir)
+    if twin := twins.adopt(config, workdir):
+        print(f"trained as {twin.parent.name}/{twin.name}, which has ended: only the test is new")
     parts = Assembly(config, [workdir])
     print(parts.summary(), flush=True)
     model, validate = (
