@@ -42,8 +42,8 @@ def multiply_narrow(x_ND: Float[Array, "N D"], kernel: Float[Array, "D F"], dtyp
     """A product whose gradients are products in `dtype` too.
 
     By itself JAX multiplies the slope, which is float32, by the other operand as it is, and that is
-    done in float32. For weights only: under `vmap` over steps the gradient of what all share, as the
-    keys of an attention, would be made for each step and summed afterwards.
+    done in float32. For weights only: under `vmap` over steps the gradient of what all of them use,
+    like the keys of an attention, would be made for each step and summed.
     """
     return _multiply(x_ND, kernel, dtype)
 
