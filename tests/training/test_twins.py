@@ -63,13 +63,22 @@ def test_only_the_test_is_new(sweep, folder, monkeypatch, capsys):
         {"train.learning_rate": 0.02},
         {"seed": 1},
         {"evaluation.min_length": 1},  # greedy search of the validation follows it
-        {"evaluation.beam": 2, "evaluation.modes": ("forced", "beam")},
     ],
     ids=str,
 )
 def test_another_training_is_no_twin(folder, changes):
     assert twins.adopt(config(**changes), folder) is None
     assert not list(folder.iterdir())
+
+
+def test_a_validation_that_searches_with_a_beam_makes_no_twin(sweep, folder):
+    modes = {"evaluation.modes": ("forced", "beam")}
+    ended = sweep / "beam" / "seed0"
+    ended.mkdir(parents=True)
+    configs.save(config(**modes, **{"evaluation.beam": 2}), ended / "config.json")
+    (ended / "DONE").touch()
+    assert twins.adopt(config(**modes, **{"evaluation.beam": 3}), folder) is None
+    shutil.rmtree(ended.parent)
 
 
 def test_a_twin_has_ended_and_is_of_the_same_sweep_and_seed(sweep, folder, monkeypatch):
