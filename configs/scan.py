@@ -5,7 +5,7 @@ all experiments (LSTM, 2 layers of 200, dropout 0.5, no attention) and with the 
 this split, and the first one on 1 to 64 % of the commands of the simple split.
 
 Command: ./launch.sh sweep --config=configs/scan.py --workdir=runs/scan --workers=2
-Cost: 75 runs, of 2 to 6 minutes each on one core
+Cost: 75 runs, of 1 to 3 minutes each on one core
 Expected: see experiments/scan/
 """
 
