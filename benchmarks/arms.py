@@ -154,6 +154,7 @@ CASES = (
     Case("bfloat16", "update", "transformer", changes=BFLOAT16),
     Case("bfloat16", "greedy", "luong", changes=BFLOAT16),
     Case("narrow_slopes", "update", "luong", changes=BFLOAT16),
+    Case("halves", "update", "luong", changes=BFLOAT16),
     Case("made_apart", "update", "transformer"),
     Case("argmax", "greedy", "luong"),
     Case("log_probability", "greedy", "luong"),

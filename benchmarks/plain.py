@@ -66,6 +66,11 @@ def product(x, kernel, dtype):
     return layers.contract(f"{axes}d,df->{axes}f", x, kernel, dtype)
 
 
+def kernel_slope(readout_KH, slope_KV, dtype):
+    """In one piece."""
+    return layers.contract("kh,kv->hv", readout_KH, slope_KV, dtype)
+
+
 def in_float32(name, changes, make_config=workloads.make_config):
     """The same workload in float32."""
     return make_config(name, {**changes, "model.dtype": "float32"})
@@ -92,6 +97,7 @@ PLAIN = {
     "matrices": Plain(layers, "product", product),
     "bfloat16": Plain(workloads, "make_config", in_float32),
     "narrow_slopes": Plain(layers, "multiply_narrow", layers._multiply),
+    "halves": Plain(losses, "_kernel_slope", kernel_slope),
     "made_apart": Plain(layers, "made_apart", lambda x: x),
     "argmax": Plain(layers, "argmax", lambda x: jnp.argmax(x, axis=-1)),
     "log_probability": Plain(search, "log_probability", log_probability),
