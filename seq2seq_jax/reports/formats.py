@@ -131,6 +131,8 @@ _LATEX = {
     "<": "\\textless{}",
     ">": "\\textgreater{}",
     "|": "\\textbar{}",
+    "[": "{[}",  # these two, at the start of a row, would belong to the line break above it
+    "*": "{*}",
     "±": "$\\pm$",
     "†": "$^\\dagger$",
     "‡": "$^\\ddagger$",

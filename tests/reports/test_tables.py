@@ -3,7 +3,9 @@ import io
 import json
 import math
 import re
+import shutil
 import statistics
+import subprocess
 
 import pytest
 
@@ -354,8 +356,8 @@ def test_latex_is_escaped(tmp_path):
     assert re.search(r"(?<!\\)[#%_]", row) is None
     assert re.search(r"[|<>^~]", row) is None
     name = (
-        r"a\textbar{}b\_*c*\textless{}script\textgreater{}\&\textbackslash{}\{x\}\%\$\#"
-        r"\textasciicircum{}\textasciitilde{}[l](u)`d`"
+        r"a\textbar{}b\_{*}c{*}\textless{}script\textgreater{}\&\textbackslash{}\{x\}\%\$\#"
+        r"\textasciicircum{}\textasciitilde{}{[}l](u)`d`"
     )
     assert row.startswith(name + " & ")
     assert r"\begin{tabular}{lrrrr}" in text
@@ -376,6 +378,21 @@ def test_latex_is_balanced_and_rectangular(tmp_path):
         lines = [line for line in body.splitlines() if line.endswith(r"\\")]
         assert len(lines) >= 2
         assert {len(re.findall(r"(?<!\\)&", line)) for line in lines} == {len(sides) - 1}
+
+
+@pytest.mark.skipif(not shutil.which("pdflatex"), reason="needs pdflatex")
+def test_latex_compiles(tmp_path):
+    """Rows that begin with [ or * would be taken for an argument of the line break above them."""
+    names = [NASTY.replace("/", ""), "[bold] x", "*starred"]
+    folder = one_metric(tmp_path / "s", "bleu", **{name: [1.0, 2.0] for name in names})
+    numbers = published_file(tmp_path, "*starred,bleu,28.30,{_%,P", '"x & y",bleu,3,$,(mem)')
+    comparison = Comparison("*starred", "bleu", 1.5, 1.0, 2.0, 0.01)
+    text = latex(table_of(folder, [comparison], numbers)._replace(title=NASTY))
+    document = ["\\documentclass{article}\\usepackage{booktabs}\\begin{document}", text]
+    (tmp_path / "t.tex").write_text("\n".join([*document, "\\end{document}\n"]))
+    command = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "t.tex"]
+    ended = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60)
+    assert ended.returncode == 0, ended.stdout[-2000:]
 
 
 def test_latex_marks(tmp_path):
