@@ -18,6 +18,7 @@ from typing import Any
 from ml_collections import ConfigDict
 
 from seq2seq_jax import config_checks
+from seq2seq_jax.files import write_json
 from seq2seq_jax.types import InputError
 
 PROJECT = Path(__file__).resolve().parent.parent
@@ -114,11 +115,7 @@ def flatten(config: ConfigDict | Mapping[str, Any]) -> dict[str, Any]:
 
 def save(config: ConfigDict, path: str | os.PathLike) -> None:
     """Writes the config as JSON, all of it or nothing."""
-    path = Path(path)
-    text = json.dumps(to_dict(config), indent=2, ensure_ascii=False) + "\n"
-    partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
-    partial.write_text(text, encoding="utf-8")
-    partial.replace(path)
+    write_json(Path(path), to_dict(config))
 
 
 def read(path: str | os.PathLike) -> ConfigDict:

@@ -10,6 +10,7 @@ Arrays end in their shape, one letter a dimension, always with the same meaning:
 | V      | vocabulary         | E      | embedding                        |
 | K      | beam entries       | L      | layers                           |
 | N      | attention heads    | R      | runs in one program              |
+| D      | any other width    |        |                                  |
 """
 
 from typing import Any, NamedTuple

@@ -16,6 +16,7 @@ import pytest
 import seq2seq_jax
 from seq2seq_jax import config as configs
 from seq2seq_jax.__main__ import main
+from seq2seq_jax.commands import translate
 from seq2seq_jax.decoding.strategies import BeamSearch, Sample
 from seq2seq_jax.decoding.translate import Translation
 from seq2seq_jax.evaluation.ensemble import Ensemble
@@ -150,6 +151,10 @@ def test_searches_of_all_kinds_from_python(run):
     assert (
         run.translations(texts[2:], Sample(2, 3.0, seed=1), first=2)[0][1].text == draws[2][1].text
     )
+    # A line's first draw is no other's, however many draws a line has.
+    same = run.translations(["1 2 3 4 5 6"] * 2, Sample(2, 9.0, seed=1))
+    assert len({one.text for line in same for one in line}) == 4
+    assert run.translate(["1 2 3 4 5 6"], Sample(1, 9.0, seed=1))[0].text == same[0][0].text
     assert run.translate(texts, Sample(top_k=1))[0].text == "3 2 1"
 
 
@@ -264,26 +269,67 @@ def test_averaged_checkpoints(run):
 def test_the_commands_search(run, tmp_path, capsys, monkeypatch):
     workdir = f"--workdir={run.workdir}"
     links = tmp_path / "links.txt"
-    source = io.TextIOWrapper(io.BytesIO(b"1 2 3\n\n4 9 5\n1 1 1 2 2\n"))
+    source = io.TextIOWrapper(io.BytesIO(b"\xef\xbb\xbf1 2 3\n\n4 \xe9 5\r\n1 1 1 2 2"))
     monkeypatch.setattr(sys, "stdin", source)
     flags = ["--beam=3", "--n_best=2", "--longest=3", f"--pharaoh={links}", "--replace_unknown"]
     assert main(["translate", workdir, workdir, *flags]) == 0
     printed = capsys.readouterr()
     lines = [json.loads(line) for line in printed.out.splitlines()]
-    assert [line["source"] for line in lines] == ["1 2 3", "", "4 9 5", "1 1 1 2 2"]
+    assert [line["source"] for line in lines] == ["1 2 3", "", "4 \ufffd 5", "1 1 1 2 2"]
     assert [len(line["translations"]) for line in lines] == [2, 1, 2, 2]
     assert lines[0]["translations"][0]["text"] == "3 2 1"
     assert lines[3]["translations"][0]["text"] == "1 1 1"
     assert links.read_text().splitlines()[:2] == ["2-0 1-1 0-2", ""]
     assert "1 lines were cut after 3 tokens (--longest): 4" in printed.err
+    assert "1 lines are not UTF-8: 3; convert them" in printed.err
+    kept = {path.name: path.read_bytes() for path in (run.workdir / "predictions").iterdir()}
     assert main(["evaluate", workdir, "--beam=3"]) == 0
-    scores = json.loads(capsys.readouterr().out)
+    printed = capsys.readouterr()
+    scores = json.loads(printed.out)
     assert scores["exact_match_beam"] > 0.9 and "perplexity" in scores
     assert sum(line["sentences"] for line in scores["by_length_beam"]) == 200
-    beams = (run.workdir / "predictions" / "test.beam.jsonl").read_text().splitlines()
-    assert len(beams) == 200
+    # Reports read the run's own test, which another search leaves as it is; a mode is added to it.
+    assert "nothing was written" in printed.err
+    assert main(["evaluate", workdir, "--mode=greedy", "--max_length_factor=0.5"]) == 0
+    assert main(["evaluate", workdir, "--mode=greedy", "--average=2"]) == 0
+    assert main(["evaluate", workdir, "--mode=greedy", "--batch_size=7"]) == 0
+    assert kept == {
+        path.name: path.read_bytes() for path in (run.workdir / "predictions").iterdir()
+    }
+    capsys.readouterr()
+    assert main(["translate", workdir, "--nounknown", "1 2"]) == 0
+    assert capsys.readouterr().out == "2 1\n"
     assert main(["translate", workdir, "--beam=0", "1"]) == 1
     assert "evaluation.beam" in capsys.readouterr().err
+    assert main(["translate", workdir, "--block_ngrams=2", "1"]) == 2
+    assert "--block_ngrams is for beam search" in capsys.readouterr().err
+
+
+def test_words_of_the_dictionary_are_those_of_the_source(run, tmp_path, capsys):
+    """Brought to the form of the vocabulary, and not looked for in data.dir."""
+    missing = [f"--workdir={run.workdir}", "--replace_unknown", f"--dictionary={tmp_path / 'no'}"]
+    assert main(["translate", *missing, "1"]) == 1
+    assert "check --dictionary" in capsys.readouterr().err
+    words = tmp_path / "words.tsv"
+    words.write_text("e\u0301  x\tnine\n", encoding="utf-8")
+    values = translate.define()
+    values(["", f"--workdir={run.workdir}", "--replace_unknown", f"--dictionary={words}"])
+    (word,) = translate.Translate(values).dictionary
+    assert word == run.source.normalize_text("e\u0301  x")
+
+
+def test_a_prompt_is_not_part_of_the_translations(run, tmp_path):
+    ours, theirs = pty.openpty()
+    command = [sys.executable, "-m", "seq2seq_jax", "translate", f"--workdir={run.workdir}"]
+    with (
+        (tmp_path / "out").open("wb") as out,
+        subprocess.Popen(command, stdin=theirs, stdout=out, stderr=subprocess.PIPE) as child,
+    ):
+        os.close(theirs)
+        os.write(ours, b"1 2 3\n\x04")
+        assert child.wait(60) == 0
+        os.close(ours)
+    assert (tmp_path / "out").read_text() == "3 2 1\n"
 
 
 def test_a_terminal_has_a_prompt(run):

@@ -3,7 +3,7 @@
 TITLE = "Lake & Baroni 2018: generalisation on SCAN"
 NOTES = (
     "The replication's overall-best net has 100 units, half of the paper's.",
-    "Ours train in batches of 64, the others one command at a time.",
+    "Ours train in batches of 32, the others one command at a time.",
 )
 ROWS = {
     "simple, overall best": "simple,overall-best",

@@ -1,4 +1,4 @@
-"""What the PyTorch program of the benchmark reads, and which workloads it knows."""
+"""What the PyTorch program of the benchmark reads."""
 
 import itertools
 import json

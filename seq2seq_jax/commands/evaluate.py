@@ -55,6 +55,7 @@ def main(arguments: Sequence[str]) -> int:
     ]
     if len(values.workdir) > 1 and {"forced", "free"} & set(modes):
         raise common.UsageError("an ensemble has the modes greedy and beam only")
+    search.check(values, beam="beam" in modes)
     if values.save and (len(values.workdir) == 1 or values.split != "test"):
         raise common.UsageError(
             "--save is for the test of an ensemble: give --workdir several times and no other split"
@@ -65,6 +66,9 @@ def main(arguments: Sequence[str]) -> int:
         found = model.save(values.save, modes)
     else:
         found = model.evaluation(split=values.split, modes=tuple(modes))
+    if len(values.workdir) == 1 and not model.is_own:
+        note = "nothing was written: predictions/ is for the best step, searched as its config says"
+        print(note, file=sys.stderr)
     parts = {name: found[name] for name in found if name.startswith(("intervals", "by_length"))}
     print(json.dumps(found["metrics"] | parts, indent=2), flush=True)
     print(table(found), file=sys.stderr)

@@ -2,6 +2,8 @@
 
 from absl import flags
 
+from seq2seq_jax.commands.common import UsageError
+
 # Flags that stand for keys of the config's part `evaluation`.
 KEYS = {
     "beam": "K of beam search; 1 is greedy search.",
@@ -12,8 +14,11 @@ KEYS = {
     "block_ngrams": "So many tokens do not occur twice in a translation; 0: they may.",
     "max_length_factor": "A translation ends at factor * source tokens + extra.",
     "max_length_extra": "See max_length_factor.",
+    "batch_size": "Sentences searched at once.",
+    "unknown": "Whether <unk> may be chosen.",
 }
-WHOLE = ("beam", "min_length", "block_ngrams", "max_length_extra")
+RANKING = ("length_penalty", "length_alpha", "coverage_penalty", "min_length", "block_ngrams")
+WHOLE = ("beam", "min_length", "block_ngrams", "max_length_extra", "batch_size")
 
 
 def define(values: flags.FlagValues) -> None:
@@ -34,10 +39,19 @@ def define(values: flags.FlagValues) -> None:
         text = f"{help_text} Without it, as the config says."
         if name == "length_penalty":
             flags.DEFINE_string(name, None, text, flag_values=values)
+        elif name == "unknown":
+            flags.DEFINE_boolean(name, None, text, flag_values=values)
         elif name in WHOLE:
             flags.DEFINE_integer(name, None, text, 0, flag_values=values)
         else:
             flags.DEFINE_float(name, None, text, flag_values=values)
+
+
+def check(values: flags.FlagValues, *, beam: bool) -> None:
+    """UsageError for flags that rank hypotheses where no beam search is made."""
+    given = [name for name in RANKING if values[name].present]
+    if given and not beam:
+        raise UsageError(f"--{given[0]} is for beam search, as with --beam=5")
 
 
 def load(values: flags.FlagValues):

@@ -15,6 +15,7 @@ know are read as <unk> and named on standard error, and so are lines that were c
 With --n_best each line is a JSON object: the source, and its translations with their scores.
 """
 
+import codecs
 import itertools
 import json
 import os
@@ -32,7 +33,7 @@ from seq2seq_jax.types import EOS, SPECIALS, InputError
 if TYPE_CHECKING:  # at run time it would import JAX before the device is chosen
     from seq2seq_jax.decoding.translate import Translation
 
-CHUNK = 1024  # lines translated together
+PICTURES = (".png", ".svg", ".pdf")
 SHOWN = 10  # unknown tokens, and lines that were cut, that are named
 SAMPLING = ("temperature", "top_k", "top_p", "seed")
 
@@ -43,7 +44,8 @@ def define() -> flags.FlagValues:
     flags.DEFINE_integer(
         "n_best",
         0,
-        "JSON lines with so many translations of each source, best first; 0: text, the best one.",
+        "JSON lines with so many translations of each source, best first, or as they were drawn;"
+        " 0: text, the best one.",
         0,
         flag_values=values,
     )
@@ -69,6 +71,9 @@ def define() -> flags.FlagValues:
         flag_values=values,
     )
     flags.DEFINE_integer(
+        "buffer", 1024, "Lines translated together, and then answered.", 1, flag_values=values
+    )
+    flags.DEFINE_integer(
         "longest", 400, "Source tokens after which a line is cut.", 1, flag_values=values
     )
     flags.DEFINE_string(
@@ -92,17 +97,22 @@ def main(arguments: Sequence[str]) -> int:
     common.require(values, "workdir")
     if values.attention and len(texts) != 1:
         raise common.UsageError("--attention draws one sentence: give it as the one argument")
+    if values.attention and Path(values.attention).suffix.lower() not in PICTURES:
+        raise common.UsageError(f"--attention={values.attention}: a name in {', '.join(PICTURES)}")
     if values.dictionary and not values.replace_unknown:
         raise common.UsageError("--dictionary needs --replace_unknown")
     if not values.sample and (set_ := [name for name in SAMPLING if values[name].present]):
         raise common.UsageError(f"--{set_[0]} needs --sample")
+    if values.sample and values["beam"].present:
+        raise common.UsageError("--sample and --beam are two ways to search: give one of them")
     common.use_platform(values.platform)
     terminal = not texts and sys.stdin.isatty()
     translate = Translate(values)
-    lines = iter(texts) if texts else prompt() if terminal else read_lines(sys.stdin.buffer)
+    typed = prompt() if terminal else translate.decode(sys.stdin.buffer)
+    lines = iter(texts or typed)
     with open(values.pharaoh or os.devnull, "w", encoding="utf-8") as links:
         # A terminal wants its answer at once.
-        while part := list(itertools.islice(lines, 1 if terminal else CHUNK)):
+        while part := list(itertools.islice(lines, 1 if terminal else values.buffer)):
             answers = translate(part)
             for line, found in zip(part, answers, strict=True):
                 print(as_json(line, found) if values.n_best else found[0].text)
@@ -132,13 +142,29 @@ class Translate:
             self.strategy = BeamSearch.of(evaluation, count)
         else:
             self.strategy = None
-        self.dictionary = read_dictionary(Path(values.dictionary)) if values.dictionary else {}
+        search.check(values, beam=isinstance(self.strategy, BeamSearch))
+        for name in ("replace_unknown", "pharaoh", "attention"):
+            if values[name].value and not self.model.attends:
+                raise InputError(f"--{name}: a model without attention has no aligned words")
+        known = read_dictionary(Path(values.dictionary)) if values.dictionary else {}
+        self.dictionary = {self.model.source.normalize_text(word): known[word] for word in known}
         self.replaces, self.longest = values.replace_unknown, values.longest
-        if self.replaces and self.model.config.model.attention.score == "none":
-            raise InputError("--replace_unknown: a model without attention has no aligned words")
         self.lines = 0
         self.unknown: Counter[str] = Counter()
         self.cut: list[int] = []
+        self.undecoded: list[int] = []
+
+    def decode(self, stream: Iterable[bytes]) -> Iterator[str]:
+        """The lines of a stream without their ends; a byte that is not UTF-8 becomes U+FFFD."""
+        for number, raw in enumerate(stream, start=1):
+            if number == 1:
+                raw = raw.removeprefix(codecs.BOM_UTF8)
+            try:
+                line = raw.decode("utf-8")
+            except UnicodeDecodeError:
+                line = raw.decode("utf-8", errors="replace")
+                self.undecoded.append(number)
+            yield line.rstrip("\r\n")
 
     def __call__(self, lines: Sequence[str]) -> list[list]:
         """The translations of each line, at least one."""
@@ -165,11 +191,19 @@ class Translate:
         if self.unknown:
             yield about_unknown(self.unknown)
         if self.cut:
-            which = ", ".join(map(str, self.cut[:SHOWN])) + (", ..." if self.cut[SHOWN:] else "")
             yield (
                 f"warning: {len(self.cut)} lines were cut after {self.longest} tokens (--longest):"
-                f" {which}"
+                f" {_numbers(self.cut)}"
             )
+        if self.undecoded:
+            yield (
+                f"warning: {len(self.undecoded)} lines are not UTF-8:"
+                f" {_numbers(self.undecoded)}; convert them, as with iconv -f latin1 -t utf-8"
+            )
+
+
+def _numbers(lines: Sequence[int]) -> str:
+    return ", ".join(map(str, lines[:SHOWN])) + (", ..." if lines[SHOWN:] else "")
 
 
 def as_json(line: str, found: Sequence["Translation"]) -> str:
@@ -184,15 +218,19 @@ def as_json(line: str, found: Sequence["Translation"]) -> str:
 def pharaoh(found: "Translation") -> str:
     """SOURCE-TARGET for each target token: the source token with its largest weight.
 
-    Counted from 0, without end tokens; a token that attends to nothing has no link.
+    Counted from 0, without end tokens; the links are those that AER counts (`hard_links`).
     """
+    import numpy as np
+
+    from seq2seq_jax.evaluation.alignment import hard_links
+
     words = len(found.source_tokens) - 1
     count = len(found.tokens) - (found.tokens[-1:] == [SPECIALS[EOS]])
-    weights_TS = found.alignment[:count, :words]
-    if not weights_TS.size:
+    if not count:
         return ""
-    linked = [t for t in range(count) if weights_TS[t].max() > 0]
-    return " ".join(f"{weights_TS[t].argmax()}-{t}" for t in linked)
+    sizes = np.array([words]), np.array([count])
+    link_T = hard_links(found.alignment[None, :, None], *sizes)[0, :, 0]
+    return " ".join(f"{s}-{t}" for t, s in enumerate(link_T) if s >= 0)
 
 
 def about_unknown(unknown: Counter[str]) -> str:
@@ -208,22 +246,12 @@ def prompt() -> Iterator[str]:
     import readline  # gives input() a history and arrow keys
 
     readline.set_auto_history(True)
+    seen = sys.stdout.isatty()  # a prompt has no place in a file of translations
     with contextlib.suppress(EOFError):
         while True:
-            yield input("> ")
-    print()
-
-
-def read_lines(stream: Iterable[bytes]) -> Iterator[str]:
-    """The lines of a stream without their ends. Raises InputError with the number of a bad one."""
-    for number, raw in enumerate(stream, start=1):
-        try:
-            yield raw.decode("utf-8").rstrip("\r\n")
-        except UnicodeDecodeError as error:
-            raise InputError(
-                f"standard input, line {number}: not UTF-8 ({error.reason} at byte {error.start});"
-                " convert it, as with iconv -f latin1 -t utf-8"
-            ) from None
+            yield input("> " if seen else "")
+    if seen:
+        print()
 
 
 def _draw(text: str, found, path: Path) -> None:
@@ -232,7 +260,7 @@ def _draw(text: str, found, path: Path) -> None:
 
     figure = plots.alignment(as_line(0, text, None, found, None))
     if figure is None:
-        raise InputError("--attention: a model without attention has no alignment to draw")
+        raise InputError("--attention: the translation is empty, so that there is nothing to draw")
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=150, bbox_inches="tight")
     print(f"alignment: {path}", file=sys.stderr)

@@ -75,10 +75,6 @@ class Batches:
         self._length = once if total is None else min(total, once)
         self._plans: dict[int, list[_Piece]] = {}
 
-    @property
-    def examples(self) -> int:
-        return len(self.lengths_N2)
-
     def __len__(self) -> int:
         return self._length
 

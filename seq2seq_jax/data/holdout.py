@@ -1,5 +1,6 @@
 """Splits that were not given are held out of train; sizes that were asked for are cut."""
 
+import hashlib
 import unicodedata
 from collections.abc import Mapping, Sequence
 
@@ -87,3 +88,8 @@ def hold_out(pairs: Sequence[Pair], sizes: Mapping[str, int], seed: int) -> dict
 def same(source: str) -> str:
     """What makes two sources the same sentence: all but case, width and white space."""
     return " ".join(unicodedata.normalize("NFKC", source).casefold().split())
+
+
+def share(text: str) -> float:
+    """A number in [0, 1) that depends on the text alone: the hash by which splits are made."""
+    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:6]) / (1 << 48)

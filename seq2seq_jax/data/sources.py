@@ -112,7 +112,7 @@ def read_lines(path: Path, key: str) -> list[str]:
         if path.suffix == ".gz":
             content = gzip.decompress(content)
     except FileNotFoundError:
-        raise InputError(f"{key}: {path} does not exist{_near(path)}") from None
+        raise InputError(f"{key}: {path} does not exist{_near(key, path)}") from None
     except (IsADirectoryError, PermissionError) as error:
         raise InputError(f"{key}: {path} cannot be read: {error.strerror}") from None
     except (gzip.BadGzipFile, EOFError, zlib.error) as error:
@@ -164,9 +164,10 @@ def _columns(path: Path, lines: Sequence[str], columns: Sequence) -> list[tuple[
     return rows
 
 
-def _near(path: Path) -> str:
+def _near(key: str, path: Path) -> str:
     """What the user may have meant by a file that is not there."""
+    folder = "data.dir" if key.startswith("data.") else key
     if not path.parent.is_dir():
-        return f", and neither does its folder {path.parent}: check data.dir"
+        return f", and neither does its folder {path.parent}: check {folder}"
     near = difflib.get_close_matches(path.name, [p.name for p in path.parent.iterdir()], 3)
-    return f"; the folder has {', '.join(near)}" if near else "; check data.dir"
+    return f"; the folder has {', '.join(near)}" if near else f"; check {folder}"

@@ -19,6 +19,7 @@ from typing import SupportsIndex
 
 import ml_collections
 
+from seq2seq_jax.files import write_json
 from seq2seq_jax.types import EOS, SPECIALS, UNK, InputError
 
 SENTENCEPIECE = ("unigram", "bpe")
@@ -120,10 +121,7 @@ class Vocabulary:
             "vocabulary": self.tokens,
             "model": model,
         }
-        path = Path(path)
-        partial = path.with_name(path.name + ".partial")
-        partial.write_text(json.dumps(content, ensure_ascii=False, indent=1), encoding="utf-8")
-        partial.replace(path)
+        write_json(Path(path), content)
 
     @classmethod
     def load(cls, path: str | Path) -> "Vocabulary":

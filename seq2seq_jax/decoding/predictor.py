@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from seq2seq_jax.models.seq2seq import Seq2Seq
-from seq2seq_jax.types import BOS, PAD
+from seq2seq_jax.types import BOS, PAD, UNK
 
 
 class Prediction(NamedTuple):
@@ -24,13 +24,14 @@ class Predictor:
     """p(y_t | y_<t, x), of an ensemble the mean of its models' (Sutskever et al. 2014, table 1).
 
     `states` and `sources` have one entry a model. `never_V` is -inf for PAD and BOS, which no
-    search may choose, and 0 for all others.
+    search may choose, and for UNK where not `unknown`; it is 0 for all others.
     """
 
-    def __init__(self, models: Sequence[Seq2Seq]):
+    def __init__(self, models: Sequence[Seq2Seq], unknown: bool = True):
         self.models = models
         size = models[0].decoder.output_bias.shape[0]
-        self.never_V = jnp.zeros(size).at[jnp.array([PAD, BOS])].set(-jnp.inf)
+        never = [PAD, BOS] if unknown else [PAD, BOS, UNK]
+        self.never_V = jnp.zeros(size).at[jnp.array(never)].set(-jnp.inf)
 
     def start(
         self,

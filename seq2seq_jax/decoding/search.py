@@ -97,7 +97,12 @@ def sample(
 
 def shape_distribution(logit_BV: Float[Array, "B V"], sampling: Sampling) -> Float[Array, "B V"]:
     """The log probabilities, up to a constant, that `sampling` draws from; -inf for the rest."""
+    whole = (sampling.top_k == 0) & (sampling.top_p >= 1)  # then nothing has to be sorted
     logit_BV = logit_BV / sampling.temperature
+    return jax.lax.cond(whole, lambda x, _: x, _cut, logit_BV, sampling)
+
+
+def _cut(logit_BV: Float[Array, "B V"], sampling: Sampling) -> Float[Array, "B V"]:
     order_BV = jnp.argsort(-logit_BV, axis=-1)  # stable: of equals the first comes first
     rank_BV = jnp.argsort(order_BV, axis=-1)
     kept_BV = (rank_BV < sampling.top_k) | (sampling.top_k == 0)

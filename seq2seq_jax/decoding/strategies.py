@@ -21,8 +21,8 @@ class BeamSearch:
     of log(min(attention received, 1)) over the source. `min_length`: tokens before the end token,
     at least. `block_ngrams`: no so many tokens occur twice; 0: they may.
 
-    With size 1 it is greedy search, whatever the penalties. Raises InputError for values out of
-    range.
+    With size 1 it is greedy search, whatever the penalties; `min_length` and `block_ngrams` hold.
+    Raises InputError for values out of range.
     """
 
     size: int = 5
@@ -40,7 +40,8 @@ class BeamSearch:
             )
         if not 1 <= self.n_best <= self.size:
             raise InputError(
-                f"n_best={self.n_best} of a beam of {self.size}: it can be 1 to {self.size}"
+                f"n_best={self.n_best} of a beam of {self.size}: it can be 1 to {self.size}, or"
+                " take a wider beam"
             )
         for name in ("coverage_penalty", "min_length", "block_ngrams"):
             if getattr(self, name) < 0:

@@ -6,6 +6,7 @@ from functools import partial
 from typing import Any, NamedTuple, TypeVar
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
@@ -74,7 +75,8 @@ class Translator:
         self.temperature: np.float32 | None = None
 
         def predictor(params) -> Predictor:
-            return Predictor([nnx.merge(*pair) for pair in zip(graphdefs, params, strict=True)])
+            models = [nnx.merge(*pair) for pair in zip(graphdefs, params, strict=True)]
+            return Predictor(models, evaluation.unknown)
 
         @partial(jax.jit, static_argnames="positions")
         def _greedy(params, source_BS, limit_B, temperature, positions):
@@ -87,8 +89,11 @@ class Translator:
             )
 
         @partial(jax.jit, static_argnames="positions")
-        def _sample(params, source_BS, limit_B, sampling, key, index_B, temperature, positions):
-            key_B = jax.vmap(jax.random.fold_in, (None, 0))(key, index_B)
+        def _sample(params, source_BS, limit_B, sampling, key, place_B2, temperature, positions):
+            fold_in = jax.vmap(jax.random.fold_in)
+            key_B = jnp.broadcast_to(key, len(place_B2))
+            for place_B in place_B2.T:  # the line, then the number of its draw
+                key_B = fold_in(key_B, place_B)
             return sample(
                 predictor(params),
                 source_BS,
@@ -135,7 +140,7 @@ class Translator:
         nothing = Translation("", 0.0, 0.0, [], [SPECIALS[EOS]], np.zeros((0, 1)))
         results = {i: [nothing] for i in set(range(len(sources))) - set(some)}
         searches = (
-            (chunk, self._begin(params, sources, chunk, rows, strategy, first * draws))
+            (chunk, self._begin(params, sources, chunk, rows, strategy, first))
             for chunk, rows in chunks
         )
         # A search is under way while the texts of the one before are made.
@@ -151,11 +156,13 @@ class Translator:
         """Starts the search for one batch, filled up to `rows`; nothing waits for its end."""
         width = _round_up(max(len(sources[i]) for i in chunk), WIDTH_STEP)
         source_BS = np.full((rows, width), PAD, np.int32)
-        limit_B, index_B = np.zeros((2, rows), np.int32)
+        limit_B, place_B2 = np.zeros(rows, np.int32), np.zeros((rows, 2), np.int32)
         for row, i in enumerate(chunk):
             source_BS[row, : len(sources[i])] = sources[i]
             limit_B[row] = self.limit(len(sources[i]) - 1)
-            index_B[row] = first + i
+            if isinstance(strategy, Sample):
+                line, draw = divmod(i, strategy.draws)
+                place_B2[row] = first + line, draw
         params, positions = tuple(params), self.limit(width)
         if strategy is None:
             return self._greedy(params, source_BS, limit_B, self.temperature, positions)
@@ -166,7 +173,7 @@ class Translator:
                 limit_B,
                 strategy.sampling(),
                 jax.random.key(strategy.seed),
-                index_B,
+                place_B2,
                 self.temperature,
                 positions,
             )

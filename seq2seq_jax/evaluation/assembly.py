@@ -17,7 +17,8 @@ from seq2seq_jax.evaluation.environment import write_environment
 from seq2seq_jax.evaluation.evaluator import MODES, Evaluation, Evaluator, references_of
 from seq2seq_jax.evaluation.lengths import by_length
 from seq2seq_jax.evaluation.metrics import PREDICTIONS, TEXT_COUNTS, signatures
-from seq2seq_jax.evaluation.predictions import as_line, write_json, write_lines
+from seq2seq_jax.evaluation.predictions import as_line
+from seq2seq_jax.files import write_json, write_lines
 from seq2seq_jax.models.seq2seq import count_parameters, initializer
 from seq2seq_jax.rng import named
 from seq2seq_jax.training.checkpoints import restore_best
@@ -121,25 +122,34 @@ def finish(
 
 
 def evaluate(
-    workdir: Path, evaluator: Evaluator, params, step: int, split: str, modes: Sequence[str]
+    workdir: Path | None,
+    evaluator: Evaluator,
+    params,
+    step: int,
+    split: str,
+    modes: Sequence[str],
 ) -> dict[str, Any]:
-    """Scores a split, and writes and gives what `write_evaluation` does."""
+    """Scores a split; gives what `write_evaluation` does, which writes where there is a workdir."""
     found = evaluator(params, split, modes, counts=tuple(TEXT_COUNTS))
     return write_evaluation(workdir, found, evaluator.data, split, step, modes)
 
 
 def write_evaluation(
-    workdir: Path, found: Evaluation, data: Data, split: str, step: int, modes: Sequence[str]
+    workdir: Path | None, found: Evaluation, data: Data, split: str, step: int, modes: Sequence[str]
 ) -> dict[str, Any]:
     """Writes predictions/SPLIT.json, and the translations: greedy ones into SPLIT.jsonl, those of
-    beam search into SPLIT.beam.jsonl.
+    beam search into SPLIT.beam.jsonl. Without a workdir nothing is written.
 
-    What it gives is the content of SPLIT.json: `step`, `modes` and all of `summary`.
+    What it gives, and SPLIT.json holds, is `step`, `modes` and all of `summary`; SPLIT.json keeps
+    what it has of the same step in other modes.
     """
     facts = {"step": step, "modes": list(modes)} | summary(found, data, split)
+    if workdir is None:
+        return facts
     folder = workdir / "predictions"
     folder.mkdir(exist_ok=True)
-    write_json(folder / f"{split}.json", facts)
+    path = folder / f"{split}.json"
+    write_json(path, _joined(path, facts))
     pairs = getattr(data.pairs, split)
     references = references_of(data, pairs)
     for mode, translations in found.translations.items():
@@ -149,6 +159,18 @@ def write_evaluation(
         )
         write_lines(folder / f"{split}{PREDICTIONS[mode]}.jsonl", lines)
     return facts
+
+
+def _joined(path: Path, facts: dict[str, Any]) -> dict[str, Any]:
+    """With what the file holds of the same step; of what both have the file's is replaced."""
+    try:
+        before = json.loads(path.read_text(encoding="utf-8"))
+    except (FileNotFoundError, ValueError):
+        return facts
+    if before["step"] != facts["step"]:
+        return facts
+    both = {name: before[name] | facts[name] for name in ("metrics", "intervals")}
+    return before | facts | both | {"modes": list(dict.fromkeys(before["modes"] + facts["modes"]))}
 
 
 def summary(found: Evaluation, data: Data, split: str) -> dict[str, Any]:

@@ -14,8 +14,8 @@ from seq2seq_jax.evaluation.assembly import show, summary, write_evaluation
 from seq2seq_jax.evaluation.environment import write_environment
 from seq2seq_jax.evaluation.evaluator import Evaluation, score_searches, searches_of
 from seq2seq_jax.evaluation.metrics import TEXT_COUNTS
-from seq2seq_jax.evaluation.predictions import write_json, write_lines
 from seq2seq_jax.evaluation.run import Run, Translates, load_run
+from seq2seq_jax.files import write_json, write_lines
 from seq2seq_jax.types import InputError
 
 # Keys of the config's part `data` that say how pairs are fed, and not which pairs there are.
@@ -44,6 +44,10 @@ class Ensemble(Translates):
         evaluation = self.config.evaluation
         translator = Translator(graphdefs, first.source, first.target, evaluation)
         super().__init__(translator, list(params))
+
+    @property
+    def attends(self) -> bool:
+        return any(run.attends for run in self.runs)
 
     def evaluate(self, split: str = "test", modes: Sequence[str] = ("greedy",)) -> dict[str, float]:
         """Metrics of translations of a split of the first run's data; nothing is written."""

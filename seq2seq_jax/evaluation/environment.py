@@ -1,7 +1,6 @@
 """Where a run happened: versions, device, commit, command; kept beside its results."""
 
 import importlib.metadata
-import json
 import os
 import platform
 import shlex
@@ -13,6 +12,7 @@ from typing import Any
 import jax
 
 from seq2seq_jax.config import PROJECT
+from seq2seq_jax.files import write_json
 
 PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "grain", "numpy", "sacrebleu")
 
@@ -33,8 +33,7 @@ def environment() -> dict[str, Any]:
 
 
 def write_environment(workdir: Path) -> None:
-    text = json.dumps(environment(), indent=2, ensure_ascii=False)
-    (workdir / "environment.json").write_text(text + "\n", encoding="utf-8")
+    write_json(workdir / "environment.json", environment())
 
 
 def _processor() -> str:

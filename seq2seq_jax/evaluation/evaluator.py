@@ -199,11 +199,11 @@ def score_searches(
     encoded, pairs = _first(data, split, limit)
     statistics: dict[str, Statistics] = {}
     translations: dict[str, list[Translation]] = {}
+    references = references_of(data, pairs)
     for mode, strategy in searches.items():
         found = translator.search(params, encoded.source, strategy)
         translations[mode] = [best for best, *_ in found]
         texts = [best.text for best in translations[mode]]
-        references = references_of(data, pairs)
         statistics[SUFFIXES[mode]] = sentence_statistics(texts, references, counts)
     return Evaluation(statistics, translations, {})
 

@@ -15,6 +15,7 @@ from seq2seq_jax.evaluation.assembly import (
     validation,
 )
 from seq2seq_jax.evaluation.evaluator import Evaluator
+from seq2seq_jax.files import write_text
 from seq2seq_jax.training import groups, loop
 from seq2seq_jax.training.member import Lane, Member, TrainingError
 from seq2seq_jax.types import InputError
@@ -68,7 +69,7 @@ def train_population(workdirs: Sequence[str | Path]) -> dict[Path, str]:
 
 
 def _write_failed(folder: Path, reason: str) -> None:
-    (folder / "FAILED").write_text(f"error: {reason}\n", encoding="utf-8")
+    write_text(folder / "FAILED", f"error: {reason}\n")
 
 
 def evaluators_of(parts: Assembly, own: Sequence[ConfigDict]) -> list[Evaluator]:

@@ -1,8 +1,6 @@
-"""Translations as files: one JSON object a line, written whole or not at all."""
+"""Translations as lines of JSON."""
 
-import json
-from collections.abc import Iterable, Sequence
-from pathlib import Path
+from collections.abc import Sequence
 from typing import Any
 
 from seq2seq_jax.decoding.translate import Translation
@@ -35,17 +33,3 @@ def as_line(
         "alignment": found.alignment.astype(float).round(DECIMALS).tolist(),
         "gold": None if gold is None else [list(link) for link in gold],
     }
-
-
-def write_lines(path: Path, lines: Iterable[dict[str, Any]]) -> None:
-    _replace(path, "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines))
-
-
-def write_json(path: Path, value: dict[str, Any]) -> None:
-    _replace(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
-
-
-def _replace(path: Path, text: str) -> None:
-    partial = path.with_name(path.name + ".partial")
-    partial.write_text(text, encoding="utf-8")
-    partial.replace(path)

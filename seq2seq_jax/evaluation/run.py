@@ -38,9 +38,16 @@ class Translates:
     `source` and `target` are the vocabularies.
     """
 
+    config: ConfigDict
+
     def __init__(self, translator: Translator, params: list):
         self.source, self.target = translator.source, translator.target
         self._translator, self._parts = translator, params
+
+    @property
+    def attends(self) -> bool:
+        """Whether translations come with alignments."""
+        return self.config.model.attention.score != "none"
 
     def translate(
         self, texts: Sequence[str], strategy: BeamSearch | Sample | None = None, first: int = 0
@@ -72,8 +79,8 @@ class Run(Translates):
     """A trained model and its folder.
 
     `config`, `parameters` (how many), `step` (of the parameters in use: the best), `average` (over
-    how many checkpoints they are the mean), and `metrics`, a data frame with a row for each line of
-    metrics.jsonl.
+    how many checkpoints they are the mean), `is_own` (whether this is the best step, searched as
+    the run's config says), and `metrics`, a data frame with a row for each line of metrics.jsonl.
     """
 
     def __init__(
@@ -89,8 +96,10 @@ class Run(Translates):
         """
         self.workdir, self.average = Path(workdir), average
         self.config = configs.read(self.workdir / "config.json")
+        own = _search_of(self.config)
         self.config.evaluation.update(evaluation)
         configs.validate(self.config)
+        self.is_own = average == 1 and _search_of(self.config) == own
         source, target = load_vocabularies(self.workdir)
         self._graphdef, draw = initializer(self.config.model, len(source), len(target))
         like = jax.eval_shape(draw, jax.random.key(0))
@@ -121,16 +130,25 @@ class Run(Translates):
     def evaluate(
         self, split: str = "test", modes: Sequence[str] = ("forced", "free", "greedy")
     ) -> dict[str, float]:
-        """Metrics of a split of the run's own data; writes predictions/SPLIT.{json,jsonl}."""
+        """Metrics of a split of the run's own data.
+
+        Where `is_own`, predictions/SPLIT.{json,jsonl} are written, which reports read.
+        """
         return self.evaluation(split, modes)["metrics"]
 
     def evaluation(
         self, split: str = "test", modes: Sequence[str] = ("forced", "free", "greedy")
     ) -> dict[str, Any]:
-        """As `evaluate`: all that predictions/SPLIT.json holds, also intervals and lengths."""
+        """As `evaluate`: also intervals and scores by length, as in predictions/SPLIT.json."""
         data = load_data(self.config.data, (self.source, self.target))
         evaluator = Evaluator(self.config, self._graphdef, data, shapes_of(self.config, data))
-        return evaluate(self.workdir, evaluator, self._params, self.step, split, modes)
+        folder = self.workdir if self.is_own else None
+        return evaluate(folder, evaluator, self._params, self.step, split, modes)
+
+
+def _search_of(config: ConfigDict) -> dict[str, Any]:
+    """What the config says of searching, but for how many sentences at a time."""
+    return {key: x for key, x in config.evaluation.to_dict().items() if key != "batch_size"}
 
 
 def load_run(
@@ -157,11 +175,8 @@ def train(config: ConfigDict, workdir: str | Path) -> Run:
         print(f"trained as {twin.parent.name}/{twin.name}, which has ended: only the test is new")
     parts = Assembly(config, [workdir])
     print(parts.summary(), flush=True)
-    model, validate = (
-        (parts.graphdef, parts.params(config.seed)),
-        validation(config, parts.evaluator),
-    )
-    result = loop.train(config, workdir, model, parts.batches, validate)
+    model = parts.graphdef, parts.params(config.seed)
+    result = loop.train(config, workdir, model, parts.batches, validation(config, parts.evaluator))
     sharding = replicated(data_mesh(config.data.batch_size))
     finish(config, workdir, parts.evaluator, parts.like, sharding, result)
     return Run(workdir)

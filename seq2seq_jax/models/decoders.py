@@ -7,11 +7,11 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float, Key
 
-from seq2seq_jax.models.attention.mechanism import Attention, FixedContext, Source
+from seq2seq_jax.models.attention.mechanism import Source, make_attention
 from seq2seq_jax.models.attention.scores import AttentionState
 from seq2seq_jax.models.encoders import Memory
 from seq2seq_jax.models.layers import Embedding, Linear, Noise, OutputLayer, product
-from seq2seq_jax.models.recurrent import Carry, make_cell
+from seq2seq_jax.models.recurrent import CELLS, Carry, make_cell
 from seq2seq_jax.rng import named
 
 
@@ -116,7 +116,7 @@ class InitialState(nnx.Module):
         self.kind = config.decoder.initial_state
         self.bridges = nnx.List([])
         if self.kind == "bridge":
-            entries = 2 if config.decoder.cell == "lstm" else 1
+            entries = CELLS[config.decoder.cell].carries
             for layer in range(config.decoder.layers):
                 self.bridges.append(
                     nnx.List(
@@ -167,12 +167,7 @@ class RecurrentDecoder(Decoder):
         super().__init__(config, embedding, vocabulary, key=key)
         decoder, score = config.decoder, config.attention.score
         width, dtype = decoder.width, config.dtype
-        if score == "none":
-            self.attention = FixedContext(config.attention.fixed_context, memory)
-        else:
-            self.attention = Attention(
-                config.attention, width, memory, key=named(key, "attention"), dtype=dtype
-            )
+        self.attention = make_attention(config, width, memory, key=named(key, "attention"))
         context = self.attention.context_width
         self.order = "bahdanau" if score == "none" else decoder.order
         self.input_feeding = decoder.input_feeding

@@ -2,7 +2,7 @@
 
 Positions count from 0, from the first token of a row, so that padding behind it changes nothing.
 
-To add one: a class here and its name in POSITIONS.
+To add one: a class here, its name in POSITIONS, and in the list of config_checks.py.
 """
 
 import jax.numpy as jnp

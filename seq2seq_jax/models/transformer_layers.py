@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Bool, Float, Int, Key
 
-from seq2seq_jax.models.attention.mechanism import Attention, FixedContext, Source, all_steps
+from seq2seq_jax.models.attention.mechanism import Source, all_steps, make_attention
 from seq2seq_jax.models.attention.scores import AttentionState
 from seq2seq_jax.models.layers import Linear, Narrowing, Noise, add_bias, contract
 from seq2seq_jax.models.positions import Positions
@@ -126,12 +126,7 @@ class CrossAttention(nnx.Module):
 
     def __init__(self, config, width: int, memory: int, *, key: Key[Array, ""]):
         attention, dtype = config.attention, config.dtype
-        if attention.score == "none":
-            self.attention = FixedContext(attention.fixed_context, memory)
-        else:
-            self.attention = Attention(
-                attention, width, memory, key=named(key, "attention"), dtype=dtype
-            )
+        self.attention = make_attention(config, width, memory, key=named(key, "attention"))
         mapped = attention.heads > 1 and memory == width
         self.context = (
             None

@@ -4,12 +4,13 @@ import csv
 import dataclasses
 import io
 import json
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import pandas as pd
 
 from seq2seq_jax.reports import notes
-from seq2seq_jax.reports.columns import COLUMNS, DEFAULT_COLUMNS, with_beam
+from seq2seq_jax.reports.columns import COLUMNS
 from seq2seq_jax.reports.differences import Difference, Value, differences
 from seq2seq_jax.reports.grids import (
     ARROWS,
@@ -44,21 +45,20 @@ class Diff(NamedTuple):
     notes: list[str]
 
 
-def compare_sweeps(results: Results, other: Results) -> Diff:
+def compare_sweeps(results: Results, other: Results, metrics: Sequence[str]) -> Diff:
     """Every cell that both have, ours minus theirs: the tests are those against a baseline.
 
-    Metrics are the columns of our sweep. Cells of one sweep alone, and cells without a finished
+    `metrics`: the columns of our table. Cells of one sweep alone, and cells without a finished
     seed on a side, are named in the notes.
     """
     ours, theirs = _names(results, other)
     both = [cell for cell in results.cells if cell in other.cells]
-    metrics = with_beam(results.columns or DEFAULT_COLUMNS)
     lines, problems = [], []
     for cell in both:
         here, there = cell_values(results, cell), cell_values(other, cell)
         pair = _pair(results, other, cell)
         comparisons = [item._replace(cell=cell) for item in compare_with_baseline(pair)]
-        problems += [f"{cell}: not tested on the same sentences"] * bool(pair.problems)
+        problems += [f"{cell}: no bootstrap ({why})" for why in pair.not_compared.values()]
         found = differences(cell, here, there, metrics, comparisons)
         lines += [Line(here[item.metric], there[item.metric], item) for item in found]
     found = [line.difference for line in lines]
@@ -131,6 +131,7 @@ def _pair(results: Results, other: Results, cell: str) -> Results:
         baseline="theirs",
         runs=pd.concat(runs),
         problems=[],
+        not_compared={},
     )
 
 

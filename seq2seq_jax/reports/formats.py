@@ -133,6 +133,7 @@ _LATEX = {
     "|": "\\textbar{}",
     "[": "{[}",  # these two, at the start of a row, would belong to the line break above it
     "*": "{*}",
+    "`": "\\textasciigrave{}",
     "±": "$\\pm$",
     "†": "$^\\dagger$",
     "‡": "$^\\ddagger$",
@@ -143,7 +144,8 @@ _LATEX = {
 
 def escape_latex(text: str) -> str:
     """Text that LaTeX prints as it is."""
-    return " ".join(text.split()).translate(str.maketrans(_LATEX))
+    text = " ".join(text.split()).translate(str.maketrans(_LATEX))
+    return text.replace("--", "-{}-")  # otherwise an en dash
 
 
 def _markdown_line(texts: list[str]) -> str:

@@ -120,7 +120,9 @@ def marks(tested: Value | Difference) -> str:
 
 
 def _p(p: float | None) -> Entry:
-    return Entry(NOTHING) if p is None else Entry(f"{p:.3f}", order=p)
+    if p is None:
+        return Entry(NOTHING)
+    return Entry(f"{p:.3f}" if p >= 0.0005 else "<0.001", order=p)
 
 
 def _is_baseline(table: Table, row: Row) -> bool:

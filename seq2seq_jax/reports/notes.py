@@ -94,6 +94,17 @@ def reading(other: str, spread: bool, differences: list[Difference]) -> list[str
     return notes
 
 
+def not_compared(results: Results) -> list[str]:
+    """The cells that no test compares with the baseline, by the reason."""
+    cells: dict[str, list[str]] = {}
+    for cell, reason in results.not_compared.items():
+        cells.setdefault(reason, []).append(cell)
+    return [
+        f"Not compared with {results.baseline} ({reason}): {', '.join(names)}"
+        for reason, names in cells.items()
+    ]
+
+
 def verdicts(given: list[str]) -> list[str]:
     """What the verdicts mean that are in the table."""
     if not given:
@@ -103,8 +114,8 @@ def verdicts(given: list[str]) -> list[str]:
         "deviations over seeds is taken instead.",
         "(no spread)": "(no spread): the source gives no spread and we have one seed, so the two "
         "numbers are compared as they are.",
-        "unverified": "unverified: nobody has seen the published number in its source, so there is "
-        "no verdict.",
+        "unverified": "unverified: nobody here has seen the published number in its source, so "
+        "there is no verdict.",
     }
     texts = [
         "Verdict: where our mean stands, as printed, beside the published spread (low to high); "

@@ -33,7 +33,7 @@ class Paper(NamedTuple):
     """What stands beside our cells. No rows: our cells in the sweep's order come first."""
 
     rows: Mapping[str, str | None] = {}
-    columns: tuple[str, ...] = ()  # none: the sweep's, or the default
+    columns: tuple[str, ...] = ()  # none: the default
     published: Mapping[str, Mapping[str, Published]] = {}  # row -> metric -> number
     title: str = ""
     notes: tuple[str, ...] = ()

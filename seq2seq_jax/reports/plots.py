@@ -9,21 +9,22 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from matplotlib.ticker import MaxNLocator, NullFormatter, ScalarFormatter
 
-from seq2seq_jax.evaluation.lengths import COUNTS, length_bins, scores_in_bins, source_words
-from seq2seq_jax.evaluation.metrics import Statistics, sentence_statistics
+from seq2seq_jax.evaluation.lengths import length_bins, scores_in_bins
 from seq2seq_jax.reports.columns import COLUMNS
-from seq2seq_jax.reports.results import Results, references_of
+from seq2seq_jax.reports.results import Results
 from seq2seq_jax.reports.style import (
     CHARACTER,
     COLOURS,
     FAINT,
     INK,
+    MARKERS,
     heat_map,
     line_styles,
     new_figure,
     short,
     styled,
 )
+from seq2seq_jax.reports.tested import tested
 
 CURVES = ("perplexity", "exact_match", "bleu", "aer")
 DIAGNOSTICS = (
@@ -81,18 +82,16 @@ def scores_by_length(results: Results) -> Figure | None:
 
     From predictions/test.jsonl of the finished runs.
     """
-    tested = _tested(results)
-    if not tested:
+    runs = {cell: seeds for cell in results.cells if (seeds := tested(results, cell, "greedy"))}
+    if not runs:
         return None
-    words_first, _ = next(seeds[0] for seeds in tested.values())
-    bins = length_bins(
-        [count for seeds in tested.values() for words, _ in seeds for count in words]
-    )
+    words_first = next(iter(runs.values()))[0].words
+    bins = length_bins([count for seeds in runs.values() for seed in seeds for count in seed.words])
     counts = [sum(low <= count <= high for count in words_first) for low, high in bins]
     x = np.flatnonzero(counts)
     values = {
-        cell: [scores_in_bins(statistics, words, bins) for words, statistics in seeds]
-        for cell, seeds in tested.items()
+        cell: [scores_in_bins(seed.statistics, seed.words, bins) for seed in seeds]
+        for cell, seeds in runs.items()
     }
     figure, panels = _panels(2)
     for panel, metric in zip(panels, ("exact_match", "bleu"), strict=True):
@@ -196,11 +195,19 @@ def scores_by_ratio(results: Results) -> Figure | None:
     styles = line_styles([*groups, *scheduled])
     for panel, metric in zip(panels, metrics, strict=True):
         scale = COLUMNS[metric].scale
-        for name in groups:
+        for place, name in enumerate(groups):
             part = wide[constant & (wide["line"] == name)].groupby("ratio")[metric]
             mean, sd = part.mean() * scale, part.std(ddof=1).fillna(0) * scale
             panel.errorbar(
-                mean.index, mean, sd, color=styles[name][0], marker="o", ms=5, capsize=3, label=name
+                mean.index,
+                mean,
+                sd,
+                color=styles[name][0],
+                ls=styles[name][1],
+                marker=MARKERS[place % len(MARKERS)],
+                ms=5,
+                capsize=3,
+                label=name,
             )
         for cell in scheduled:
             level = wide.loc[wide["cell"] == cell, metric].mean() * scale
@@ -242,21 +249,6 @@ def alignment(line: dict[str, Any], title: str = "") -> Figure | None:
     if title:
         panel.set_xlabel(short(title, 60), color=INK, fontweight="bold", loc="left")
     return figure
-
-
-def _tested(results: Results) -> dict[str, list[tuple[list[int], Statistics]]]:
-    """cell -> for each finished seed, words of the sources and what the scores are made of."""
-    tested: dict[str, list[tuple[list[int], Statistics]]] = {}
-    for cell in results.cells:
-        for seed in results.finished(cell):
-            lines = results.predictions(cell, seed, "test")
-            if lines:
-                words = [source_words(line["source_tokens"]) for line in lines]
-                hypotheses = [line["hypothesis"] for line in lines]
-                references = [references_of(line) for line in lines]
-                statistics = sentence_statistics(hypotheses, references, COUNTS)
-                tested.setdefault(cell, []).append((words, statistics))
-    return tested
 
 
 def _finals(results: Results, metrics: tuple[str, ...]) -> pd.DataFrame:

@@ -28,8 +28,8 @@ class Published(NamedTuple):
 
     @property
     def unverified(self) -> bool:
-        """Whether nobody has seen the number in its source: certainty (mem) or unverified."""
-        return bool(re.search(r"\b(mem|unverified)\b", self.certainty))
+        """Whether nobody here has seen the number in its source, as its certainty says."""
+        return bool(re.search(r"\b(mem|memory|second-hand|unverified)\b", self.certainty))
 
     @property
     def text(self) -> str:

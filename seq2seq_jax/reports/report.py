@@ -99,7 +99,9 @@ def write_report(
     if "csv" in formats:
         files.append(_write(results.folder / "report.csv", comma_separated(table)))
     if diff:
-        found = compare_sweeps(results, read_results(diff))
+        found = compare_sweeps(
+            results, read_results(diff), [column.metric for column in table.columns]
+        )
         shown.append(printed_diff(found))
         if "csv" in formats:
             files.append(_write(results.folder / "diff.csv", diff_csv(found)))

@@ -1,6 +1,6 @@
 """Reads the folder of a sweep, or of one run, finished or not, into data frames.
 
-Nothing else is read than what DESIGN.md names: sweep.json and, for each run, config.json,
+Nothing else is read than sweep.json and, for each run, config.json, population.json,
 environment.json, metrics.jsonl, predictions/, DONE and FAILED. An ensemble of runs that was saved
 among the cells is read as a run; it has ensemble.json and no config.json.
 """
@@ -14,6 +14,7 @@ from typing import Any
 
 import pandas as pd
 
+from seq2seq_jax.config import flatten
 from seq2seq_jax.config_checks import nearest
 from seq2seq_jax.types import InputError
 
@@ -26,7 +27,6 @@ NO_SWEEP: dict[str, Any] = {
     "cells": [],
     "seeds": [],
     "baseline": "",
-    "columns": [],
 }
 
 
@@ -40,6 +40,8 @@ class Results:
     varies over the cells (`settings`).
     finals: the "test/" metrics of every run, without that prefix. curves: all other metrics by
     step, as logged ("valid/bleu"). problems: what could not be read, one line each.
+
+    Filled later: not_compared, cell -> why `compare_with_baseline` left it out; cache, by `tested`.
     """
 
     folder: Path
@@ -50,11 +52,12 @@ class Results:
     runs: pd.DataFrame
     finals: pd.DataFrame
     curves: pd.DataFrame
-    columns: list[str] = field(default_factory=list)
     command: str = ""
     config: str = ""
     environments: list[dict[str, Any]] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
+    not_compared: dict[str, str] = field(default_factory=dict)
+    cache: dict[tuple[Path, str], Any] = field(default_factory=dict, repr=False)
 
     def finished(self, cell: str) -> list[int]:
         """The seeds of a cell that have ended well, in order."""
@@ -80,7 +83,7 @@ class Results:
     def configuration(self, cell: str) -> dict[str, Any]:
         """Dotted key -> value of the first of the cell's runs that has a config; empty: none."""
         paths = [path for (name, _), path in self.folders.items() if name == cell]
-        configs = (_flat(_json(path / "config.json", self.problems)) for path in paths)
+        configs = (flatten(_json(path / "config.json", self.problems)) for path in paths)
         return next((config for config in configs if config), {})
 
     def ensemble(self, cell: str, seed: int) -> dict[str, Any]:
@@ -108,7 +111,7 @@ def read_results(workdir: str | Path, baseline: str = "") -> Results:
             f"{folder}: neither a sweep (sweep.json, or <cell>/seed<k>/) nor a run (config.json)"
         )
     cells = list(dict.fromkeys(cell for cell, _ in folders))
-    configs = {run: _flat(_json(path / "config.json", problems)) for run, path in folders.items()}
+    configs = {run: flatten(_json(path / "config.json", problems)) for run, path in folders.items()}
     environments = [_json(path / "environment.json", problems) for path in folders.values()]
     overrides = {cell["name"]: cell["overrides"] for cell in sweep["cells"]}
     settings = _settings(cells, configs, overrides)
@@ -139,7 +142,6 @@ def read_results(workdir: str | Path, baseline: str = "") -> Results:
         runs=pd.DataFrame(runs, columns=[*RUN_COLUMNS, *names]),
         finals=pd.DataFrame(finals, columns=FINAL_COLUMNS),
         curves=pd.DataFrame(curves, columns=CURVE_COLUMNS),
-        columns=list(sweep["columns"]),
         command=sweep["command"] or next(iter(commands), ""),
         config=sweep["config"],
         environments=[environment for environment in environments if environment],
@@ -246,16 +248,6 @@ def _settings(
     for cell, values in overrides.items():
         full[cell] |= values
     return {cell: {name: full[cell][name] for name in names} for cell in cells}
-
-
-def _flat(config: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    """{"model": {"attention": 1}} -> {"model.attention": 1}"""
-    flat: dict[str, Any] = {}
-    for key, value in config.items():
-        flat |= (
-            _flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {prefix + key: value}
-        )
-    return flat
 
 
 def _json(path: Path, problems: list[str]) -> dict[str, Any]:

@@ -20,6 +20,7 @@ from matplotlib.layout_engine import ConstrainedLayoutEngine
 INK, FAINT, PAPER = "#1f2328", "#d0d7de", "#ffffff"
 # Okabe & Ito 2008, without its yellow (too pale for lines), then the same with other dashes.
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00", "#7f7f7f")
+MARKERS = "osD^vPX*"  # their number and that of the colours have no common divisor
 DASHES = ("-", "--", ":", "-.", (0, (8, 2)), (0, (4, 1, 1, 1, 1, 1)))
 CHARACTER = 0.085  # inches that a letter of a label takes
 RC: dict[Any, Any] = {

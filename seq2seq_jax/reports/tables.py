@@ -14,7 +14,6 @@ from seq2seq_jax.reports.published import Published
 from seq2seq_jax.reports.results import Results
 from seq2seq_jax.reports.significance import Comparison
 from seq2seq_jax.reports.verdicts import same_order, verdict
-from seq2seq_jax.types import InputError
 
 COST = ("members", "parameters", "seconds")  # stand at the end of every paper's table
 NOT_HERE = "not in this sweep"
@@ -53,27 +52,20 @@ class Table(NamedTuple):
 def make_table(results: Results, comparisons: list[Comparison], paper: Paper = OURS_ALONE) -> Table:
     """The rows of `paper` in its order, then our other cells, then other published rows.
 
-    Columns: the paper's with what a run costs, else those of sweep.json, else DEFAULT_COLUMNS and
-    what has published numbers; behind a score of translations that of beam search, where some run
-    has it. `comparisons` are those of `compare_with_baseline`. Raises InputError for unknown
-    columns in sweep.json.
+    Columns: the paper's with what a run costs, else DEFAULT_COLUMNS and what has published numbers;
+    behind a score of translations that of beam search, where some run has it. `comparisons` are
+    those of `compare_with_baseline`.
     """
     values = {cell: cell_values(results, cell) for cell in results.cells}
     with_published = {metric for numbers in paper.published.values() for metric in numbers}
     wanted = {*DEFAULT_COLUMNS, *with_published}
-    named = results.columns or [metric for metric in COLUMNS if metric in wanted]
+    named = [metric for metric in COLUMNS if metric in wanted]
     if paper.columns:
         named = [*paper.columns, *COST]
-    unknown = [metric for metric in named if metric not in COLUMNS]
-    if unknown:
-        raise InputError(
-            f"{results.folder / 'sweep.json'}: unknown columns {', '.join(unknown)}; "
-            f"there are: {', '.join(COLUMNS)}"
-        )
     present = {metric for cell in values.values() for metric in cell} | with_published
     columns = [COLUMNS[metric] for metric in with_beam(named) if metric in present]
     _mark_best(columns, values)
-    differing = _differences(results.baseline, values, columns, comparisons)
+    differing = _differences(results, values, columns, comparisons)
     rows = [_row(results, values, paper, name, cell) for name, cell in _order(results, paper)]
     return Table(
         title=paper.title,
@@ -87,6 +79,7 @@ def make_table(results: Results, comparisons: list[Comparison], paper: Paper = O
             *notes.reading(f"the baseline {results.baseline}", _spread(rows), differing),
             *notes.verdicts([word for row in rows for word in row.verdicts.values()]),
             *([] if paper.comparable else _orders(columns, rows)),
+            *notes.not_compared(results),
             *notes.ensembles(results),
             *notes.signatures(results, [column.metric for column in columns]),
             *_sources(rows),
@@ -120,19 +113,19 @@ def _row(
 
 
 def _orders(columns: list[Column], rows: list[Row]) -> list[str]:
-    """Where numbers cannot be compared, whether their order is the same; verified ones alone."""
+    """Where numbers cannot be compared, whether their order is the same."""
     notes = ["No verdicts: ours and the published numbers are of other data or another size."]
     for metric, title, *_ in columns:
-        both = [
-            (float(row.published[metric].value), row.values[metric].mean)
-            for row in rows
-            if metric in row.values
-            and metric in row.published
-            and not row.published[metric].unverified
-        ]
-        same, pairs = same_order([p for p, _ in both], [mean for _, mean in both])
+        both = [row for row in rows if metric in row.values and metric in row.published]
+        same, pairs = same_order(
+            (row.cell, float(row.published[metric].value), row.values[metric].mean) for row in both
+        )
+        unverified = sum(row.published[metric].unverified for row in both)
         if pairs:
-            notes.append(f"{title}: {same} of {pairs} pairs of rows stand in the published order.")
+            notes.append(
+                f"{title}: {same} of {pairs} pairs of rows stand in the published order"
+                f"{f' ({unverified} of {len(both)} numbers are unverified)' * bool(unverified)}."
+            )
     return notes
 
 
@@ -146,17 +139,18 @@ def _not_here(results: Results, paper: Paper) -> list[str]:
 
 
 def _differences(
-    baseline: str,
+    results: Results,
     values: dict[str, dict[str, Value]],
     columns: list[Column],
     comparisons: list[Comparison],
 ) -> list[Difference]:
-    """Of every cell but the baseline; their p are written to `values` too, for the marks."""
+    """Of every cell that can be compared with the baseline; their p are written to `values` too,
+    for the marks."""
     metrics = [column.metric for column in columns if column.better]
-    found = []
+    baseline, found = values[results.baseline], []
     for cell in values:
-        if cell != baseline:
-            found += differences(cell, values[cell], values[baseline], metrics, comparisons)
+        if cell != results.baseline and cell not in results.not_compared:
+            found += differences(cell, values[cell], baseline, metrics, comparisons)
     for item in found:
         here = values[item.cell]
         here[item.metric] = here[item.metric]._replace(p=item.p, p_seeds=item.p_seeds)

@@ -4,6 +4,7 @@ Alignments are HTML tables and no pictures: some kilobytes each, so that a page 
 """
 
 import html
+import math
 from typing import Any, NamedTuple
 
 from seq2seq_jax.reports.results import Results, references_of
@@ -130,7 +131,7 @@ def alignment_html(line: dict[str, Any]) -> str:
 
 def _weight(weight: float, gold: bool) -> str:
     """Most weights are next to nothing, and next to nothing is written for them."""
-    percent = round(100 * weight)
+    percent = 0 if math.isnan(weight) else round(100 * weight)
     style = f' style="--w:{percent}"' if percent else ""
     outlined = ' class="gold"' if gold else ""
     return f"<td{style}{outlined}></td>"

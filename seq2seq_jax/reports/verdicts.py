@@ -2,7 +2,7 @@
 
 import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable
 
 from seq2seq_jax.reports.published import Published
 
@@ -32,8 +32,17 @@ def verdict(published: Published, mean: float, sd: float | None, digits: int) ->
     return ("below" if ours < low else "above" if ours > high else "within") + rule
 
 
-def same_order(published: Sequence[float], ours: Sequence[float]) -> tuple[int, int]:
-    """(pairs of rows that ours puts in the published order, pairs that have a published order)."""
-    rows = zip(published, ours, strict=True)
-    pairs = [(p - q, a - b) for (p, a), (q, b) in itertools.combinations(rows, 2) if p != q]
-    return sum(theirs * our > 0 for theirs, our in pairs), len(pairs)
+def same_order(rows: Iterable[tuple[str, float, float]]) -> tuple[int, int]:
+    """(pairs that ours puts in the published order, pairs that have a published order) of rows.
+
+    A row is our cell, the published number and ours. A cell that stands in several rows is not
+    compared with itself, and what is the same in two rows counts once.
+    """
+    pairs = [
+        (theirs - other_theirs, ours - other_ours)
+        for (cell, theirs, ours), (other, other_theirs, other_ours) in itertools.combinations(
+            dict.fromkeys(rows), 2
+        )
+        if cell != other and theirs != other_theirs
+    ]
+    return sum(theirs * ours > 0 for theirs, ours in pairs), len(pairs)

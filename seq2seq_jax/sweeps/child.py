@@ -14,7 +14,7 @@ from seq2seq_jax.sweeps.runner import Outcome, Run
 from seq2seq_jax.training.logs import LOG
 
 BUSY = 75  # exit status of `train` where another process trains in the folder
-STOPPED = {0, 128 + signal.SIGTERM, -signal.SIGTERM, 128 + signal.SIGINT, -signal.SIGINT}
+STOPPED = {128 + signal.SIGTERM, -signal.SIGTERM, 128 + signal.SIGINT, -signal.SIGINT}
 
 
 class Child:
@@ -28,6 +28,8 @@ class Child:
         self.name = name(runs)
         self._left = [run for run in runs if not (run.folder / "DONE").exists()]
         self.size = len(self._left)  # the others only keep their lanes
+        for run in self._left:
+            (run.folder / "FAILED").unlink(missing_ok=True)
         self._started = time.monotonic()
         self._told = False
         self._log = runs[0].folder / LOG  # the other members log their own progress
@@ -84,7 +86,7 @@ class Child:
             return Outcome(run, "failed", self.seconds, reason)
         if code == BUSY:
             return Outcome(run, "busy", self.seconds)
-        if self._told or code in STOPPED - {0}:
+        if self._told or code in STOPPED:
             return Outcome(run, "stopped", self.seconds)
         return Outcome(run, "failed", self.seconds, self._error(code))
 

@@ -53,6 +53,7 @@ def local(jobs: Sequence[Job], workers: int = 1, flags: Sequence[str] = ()) -> l
                 time.sleep(POLL_SECONDS)
         except KeyboardInterrupt:
             progress.say("stopping: the runs save and end (Ctrl-C again kills them)")
+        finally:  # after Ctrl-C, or an error here; otherwise none is left
             outcomes += _stop(list(running.values()))
     return outcomes
 

@@ -10,9 +10,9 @@ from typing import Any, NamedTuple
 from seq2seq_jax import config as configs
 from seq2seq_jax.config_signature import obstacles, signature
 from seq2seq_jax.sweeps import child, claims
-from seq2seq_jax.sweeps.progress import clock
 from seq2seq_jax.sweeps.runner import Job, Run
 from seq2seq_jax.training import groups
+from seq2seq_jax.training.logs import clock
 
 MODES = ("off", "auto", "all")
 PAYS = 1.1  # times faster than one after another; less is within what a timing varies

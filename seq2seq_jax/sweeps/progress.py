@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 from seq2seq_jax.sweeps.child import Child
 from seq2seq_jax.sweeps.runner import Outcome, Run
+from seq2seq_jax.training.logs import clock
 
 EVERY_SECONDS = 10.0  # between two plain lines of status
 SHOWN = ("valid/exact_match", "valid/bleu")  # besides the metric that chooses the checkpoint
@@ -157,15 +158,6 @@ def metrics_text(run: Run) -> str:
             last = values
     names = dict.fromkeys((best, *SHOWN))
     return "".join(f"  {name} {last[name]:.4g}" for name in names if name in last)
-
-
-def clock(seconds: float) -> str:
-    """m:ss or h:mm:ss."""
-    if seconds == float("inf"):
-        return "?"
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
 
 
 def _percent(child: Child) -> str:

@@ -1,7 +1,5 @@
 """A sweep: which runs there are, which are still to do, and how they ended."""
 
-import json
-import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -9,6 +7,7 @@ from typing import Any, NamedTuple
 from ml_collections import ConfigDict
 
 from seq2seq_jax import config as configs
+from seq2seq_jax.files import write_json, write_text
 from seq2seq_jax.sweeps import claims, grid
 from seq2seq_jax.types import InputError
 
@@ -35,7 +34,7 @@ class Plan(NamedTuple):
 
 
 class Outcome(NamedTuple):
-    """How a run ended: done, failed, busy (another process trains it) or stopped."""
+    """How a run ended: done, failed, busy (another process trains it), stopped, or queued."""
 
     run: Run
     state: str
@@ -107,7 +106,8 @@ def _runs(
     config = configs.load(path, {**overrides, **point})
     runs = []
     for seed in range(config.seed, config.seed + (seeds or config.sweep.seeds)):
-        own = configs.load(path, {**overrides, **point, "seed": seed})
+        own = config.copy_and_resolve_references()
+        own.seed = seed
         runs.append(Run(name, seed, workdir / name / f"seed{seed}", own))
     return runs
 
@@ -140,7 +140,7 @@ def prepare(plan: Plan) -> list[Run]:
         path = run.folder / "config.json"
         if not path.exists():
             configs.save(run.config, path)
-    _write(plan.folder / "sweep.json", json.dumps(plan.description, indent=2, ensure_ascii=False))
+    write_json(plan.folder / "sweep.json", plan.description)
     return [run for run in plan.runs if state(run) != "done"]
 
 
@@ -177,12 +177,10 @@ def execute(
     """
     to_do = prepare(plan)
     jobs = arrange(to_do)
-    for run in to_do:
-        (run.folder / "FAILED").unlink(missing_ok=True)
     outcomes = executor(jobs)
     for outcome in outcomes:
         if outcome.state == "failed":
-            _write(outcome.run.folder / "FAILED", outcome.error)
+            write_text(outcome.run.folder / "FAILED", outcome.error + "\n")
     return outcomes
 
 
@@ -200,9 +198,3 @@ def summarize(plan: Plan, outcomes: Sequence[Outcome]) -> str:
     if done < len(plan.runs):
         lines.append("The same command goes on with what is not done.")
     return "\n".join(lines)
-
-
-def _write(path: Path, text: str) -> None:
-    partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
-    partial.write_text(text + "\n", encoding="utf-8")
-    partial.replace(path)

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from seq2seq_jax.files import write_json
 from seq2seq_jax.types import InputError
 
 NAME = "population.json"
@@ -48,12 +49,13 @@ def form(folders: Sequence[Path]) -> None:
             raise InputError(f"{folder} began {_described(folder, group)}")
     for folder in folders:
         if _recorded(folder) != folders:
-            _write(folder, {"members": [os.path.relpath(other, folder) for other in folders]})
+            members = [os.path.relpath(other, folder) for other in folders]
+            write_json(folder / NAME, {"members": members})
 
 
 def lose(folder: Path, reason: str) -> None:
     """Notes that a member cannot go on, so that the others will not wait for it."""
-    _write(folder, _read(folder) | {"lost": reason})
+    write_json(folder / NAME, _read(folder) | {"lost": reason})
 
 
 def lost(folder: Path) -> str:
@@ -80,12 +82,6 @@ def _read(folder: Path) -> dict[str, Any]:
         return json.loads((folder / NAME).read_text(encoding="utf-8"))
     except FileNotFoundError:
         return {}
-
-
-def _write(folder: Path, record: dict[str, Any]) -> None:
-    partial = folder / f"{NAME}.{os.getpid()}.partial"
-    partial.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
-    partial.replace(folder / NAME)
 
 
 def _described(folder: Path, group: Sequence[Path]) -> str:

@@ -191,7 +191,7 @@ class Lines:
             return
         self._spoke = now
         rate, left = self._rate.at(self._step)
-        pace = f"{rate:.1f} steps/s, {_clock(left)} left"
+        pace = f"{rate:.1f} steps/s, {clock(left)} left"
         self.say(f"step {self._step}/{self._total}  {pace}  {summary(values)}")
 
     def say(self, text: str) -> None:
@@ -215,9 +215,10 @@ class _Rate:
         return rate, (self._total - step) / rate if rate else float("inf")
 
 
-def _clock(seconds: float) -> str:
+def clock(seconds: float) -> str:
+    """m:ss or h:mm:ss."""
     if seconds == float("inf"):
         return "?"
-    minutes, seconds = divmod(round(seconds), 60)
+    minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02}:{seconds:02}" if hours else f"{minutes}:{seconds:02}"
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"

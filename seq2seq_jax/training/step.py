@@ -16,19 +16,10 @@ from seq2seq_jax.training import teacher_forcing
 from seq2seq_jax.training.deferred import deferred
 from seq2seq_jax.training.feeds import Feed
 from seq2seq_jax.training.losses import coverage_loss, cross_entropy
-from seq2seq_jax.types import Batch
+from seq2seq_jax.types import Batch, InputError
 
 Params = Any  # a dict of dicts of arrays
-WINDOW = (
-    "loss",
-    "correct",
-    "tokens",
-    "gold",
-    "coins",
-    "gradient_norm",
-    "updates",
-    "target_positions",
-)
+WINDOW = ("loss", "correct", "tokens", "gold", "coins", "gradient_norm", "updates")
 
 
 class TrainState(NamedTuple):
@@ -104,7 +95,16 @@ def make_train_step(
 
     params += learning_rate * optimizer(gradient of the objective's sum / real tokens), where the
     sum runs over all micro-batches, so that accumulation changes rounding alone.
+
+    Raises:
+      InputError: where the devices cannot share a micro-batch equally.
     """
+    rows = config.data.batch_size // config.train.accumulation
+    if rows % shards:
+        raise InputError(
+            f"data.batch_size / train.accumulation is {rows}, which {shards} devices cannot share"
+            f" equally; take a multiple of {config.train.accumulation * shards} as batch size"
+        )
     forcing, ema_decay = config.teacher_forcing, config.train.ema_decay
     through = forcing.gradient == "through"
     # Rates are traced, but where there is no dropout no mask is drawn at all.
@@ -204,11 +204,7 @@ def make_train_step(
         def keep(new, old):
             return jax.tree.map(lambda n, o: jnp.where(finite, n, o), new, old)
 
-        sums |= {
-            "gradient_norm": norm,
-            "updates": jnp.float32(1),
-            "target_positions": jnp.float32(batch.target_BT.size),
-        }
+        sums |= {"gradient_norm": norm, "updates": jnp.float32(1)}
         return TrainState(
             keep(params, state.params),
             keep(opt_state, state.opt_state),

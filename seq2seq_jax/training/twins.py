@@ -22,6 +22,7 @@ TESTED = (
     "evaluation.length_penalty",
     "evaluation.length_alpha",
     "evaluation.coverage_penalty",
+    "evaluation.min_length",
     "evaluation.block_ngrams",
     "evaluation.show",
 )

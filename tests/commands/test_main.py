@@ -1,4 +1,3 @@
-import io
 import os
 import subprocess
 import sys
@@ -60,9 +59,12 @@ def test_every_verb_explains_itself(capsys, verb):
             "for the test of an ensemble",
         ),
         (["translate", "--workdir=x", "--top_p=0.9", "a"], "--top_p needs --sample"),
+        (["translate", "--workdir=x", "--sample", "--beam=5", "a"], "--sample and --beam are two"),
+        (["evaluate", "--workdir=x", "--min_length=5"], "--min_length is for beam search"),
         (["translate", "--workdir=x", "--dictionary=a", "a"], "needs --replace_unknown"),
         (["translate", "--workdir=x", "--attention=a.png", "a", "b"], "one sentence"),
         (["translate", "--workdir=x", "--attention=a.png"], "one sentence"),
+        (["translate", "--workdir=x", "--attention=a.jpg", "a"], "a name in .png, .svg, .pdf"),
         (["report", "--workdir=x", "--format=pdf"], "not one of md, csv, latex, html"),
         (["report", "--workdir=x", "--table=y", "--published=z"], "leave --published out"),
         (["benchmark", "--workload=large"], "<luong|small|g2p|transformer>"),
@@ -151,10 +153,10 @@ def found(weights, tokens, source_tokens):
 @pytest.mark.parametrize(
     ("translation", "links"),
     [
-        # The end tokens' row and column count for nothing, even where they are the largest.
+        # No link from a word that looks at the end token, nor from the end token itself.
         (found([[1, 7, 2], [3, 1, 6], [0, 0, 1]], ["b", "a", "</s>"], ["x", "y", "</s>"]),
-         "1-0 0-1"),
-        (found([[0.1, 0.9]], ["cut"], ["x", "</s>"]), "0-0"),
+         "1-0"),
+        (found([[0.9, 0.1]], ["cut"], ["x", "</s>"]), "0-0"),
         (found(np.zeros((2, 2)), ["a", "</s>"], ["x", "</s>"]), ""),
         (found(np.zeros((0, 1)), [], ["</s>"]), ""),
     ],
@@ -162,12 +164,3 @@ def found(weights, tokens, source_tokens):
 )  # fmt: skip
 def test_links_in_pharaoh_format(translation, links):
     assert translate.pharaoh(translation) == links
-
-
-def test_lines_of_standard_input():
-    lines = translate.read_lines(io.BytesIO(b"je suis \xc3\xa9tudiant\r\n\nfin"))
-    assert list(lines) == ["je suis étudiant", "", "fin"]
-    lines = translate.read_lines(io.BytesIO(b"ok\n\xe9tudiant\n"))
-    assert next(lines) == "ok"
-    with pytest.raises(InputError, match="standard input, line 2: not UTF-8"):
-        next(lines)

@@ -6,7 +6,8 @@ from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from seq2seq_jax.data.builders.files import Remote, download, fingerprint, locate, share, verify
+from seq2seq_jax.data.builders.files import Remote, download, fingerprint, locate, verify
+from seq2seq_jax.data.holdout import share
 from seq2seq_jax.types import InputError
 
 CONTENT = b"some bytes\n" * 1000

@@ -16,9 +16,9 @@ import tensorflow_datasets as tfds
 from configs.default import get_config
 from seq2seq_jax.data import load_pairs
 from seq2seq_jax.data.builders import BUILDERS, find, multi30k
-from seq2seq_jax.data.builders.files import share, verify
+from seq2seq_jax.data.builders.files import verify
 from seq2seq_jax.data.builders.tatoeba import split_of
-from seq2seq_jax.data.holdout import same
+from seq2seq_jax.data.holdout import same, share
 from seq2seq_jax.data.tfds_source import data_dir, find_columns, load_tfds, prepare
 from seq2seq_jax.types import InputError, Pair
 from tests.data.real_data import real

@@ -8,7 +8,7 @@ from seq2seq_jax.decoding.predictor import Predictor
 from seq2seq_jax.decoding.search import Sampling, greedy, sample, shape_distribution
 from seq2seq_jax.decoding.strategies import BeamSearch, Sample
 from seq2seq_jax.decoding.topk import top_k
-from seq2seq_jax.types import BOS, EOS, PAD, InputError
+from seq2seq_jax.types import BOS, EOS, PAD, UNK, InputError
 from tests.small import SOURCE_SIZE, TARGET_SIZE, rows, small_model
 
 POSITIONS = 5
@@ -88,6 +88,15 @@ def test_the_likeliest_token_alone_is_greedy_search():
         np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-6)
     # Log probabilities are the model's, whatever was drawn from: not those of a sure thing.
     assert (np.asarray(found.log_p_BN[:2]) < -0.1).all()
+
+
+def test_the_unknown_token_can_be_kept_out():
+    fond = model()
+    fond.decoder.output_bias[...] = fond.decoder.output_bias[...].at[UNK].add(9.0)
+    source_BS, limit_B = jnp.asarray(rows((5, 3), 5, SOURCE_SIZE)), jnp.array([5, 4])
+    for unknown in (True, False):
+        found = greedy(Predictor([fond], unknown), source_BS, limit_B, positions=POSITIONS)
+        assert (np.asarray(found.token_BNT) == UNK).any() == unknown
 
 
 def test_an_ensemble_averages_probabilities():

@@ -261,6 +261,16 @@ def test_noise_moves_a_monotonic_reader_in_training_alone_and_anew_at_each_step(
     assert (one[1] != one[2]).any()
 
 
+@pytest.mark.parametrize("window", ["monotonic", "chunkwise"])
+def test_more_padding_behind_leaves_the_noise_as_it_is(window):
+    graphdef, params = split(window=window)
+    wide_BSM = jnp.pad(MEMORY, ((0, 0), (0, 3), (0, 0)))
+    wide_BS = jnp.pad(VALID, ((0, 0), (0, 3)))
+    got = attend(graphdef, params, memory_BSM=wide_BSM, valid_BS=wide_BS, noise=NOISE)[1]
+    want = attend(graphdef, params, noise=NOISE)[1]
+    np.testing.assert_allclose(got[..., :S], want, atol=1e-6)
+
+
 @pytest.mark.parametrize("settings", CASES, ids=lambda case: ",".join(map(str, case.values())))
 def test_bfloat16_is_close_and_results_are_float32(settings):
     # A monotonic reader decides in evaluation, where rounding may move it from one position to

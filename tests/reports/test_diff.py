@@ -11,6 +11,8 @@ from seq2seq_jax.reports.report import write_report
 from seq2seq_jax.reports.results import read_results
 from tests.reports import fake_sweep
 
+METRICS = ["exact_match", "bleu", "perplexity", "parameters", "seconds"]
+
 
 @pytest.fixture
 def two(tmp_path):
@@ -34,7 +36,7 @@ def two(tmp_path):
 
 
 def test_cells_of_the_same_name_are_compared(two):
-    diff = compare_sweeps(*two)
+    diff = compare_sweeps(*two, METRICS)
     assert (diff.ours, diff.theirs) == ("new", "old")
     assert {line.difference.cell for line in diff.lines} == {"score=none", "score=general"}
     by_name = {(line.difference.cell, line.difference.metric): line for line in diff.lines}
@@ -52,7 +54,7 @@ def test_cells_of_the_same_name_are_compared(two):
 
 
 def test_what_was_set_otherwise_and_what_is_missing_is_said(two):
-    diff = compare_sweeps(*two)
+    diff = compare_sweeps(*two, METRICS)
     assert diff.settings == {("train.learning_rate", "", "0.1"): ["score=general"]} | {
         ("Seeds", "0, 1 (5 of 5 runs finished)", "0, 1 (4 of 6 runs finished)"): [""]
     }
@@ -70,8 +72,8 @@ def test_other_test_sentences_get_no_bootstrap(two):
     for seed in (0, 1):
         path = new.folders["score=none", seed] / "predictions" / "test.jsonl"
         path.write_text("\n".join(path.read_text().splitlines()[1:]) + "\n")
-    diff = compare_sweeps(new, old)
-    assert "score=none: not tested on the same sentences" in diff.notes
+    diff = compare_sweeps(new, old, METRICS)
+    assert "score=none: no bootstrap (tested on other sentences)" in diff.notes
     none = [line.difference for line in diff.lines if line.difference.cell == "score=none"]
     assert all(item.p is None for item in none)
     assert none[0].difference == 0.0  # the means are still there
@@ -98,7 +100,7 @@ def test_nothing_in_common(tmp_path):
         read_results(fake_sweep.write_sweep(tmp_path / name, {name: {}}, command=""))
         for name in "ab"
     ]
-    diff = compare_sweeps(*results)
+    diff = compare_sweeps(*results, METRICS)
     assert diff.lines == [] and diff_csv(diff).count("\n") == 1
     assert diff.notes[:2] == ["Only in a: a", "Only in b: b"]
     assert formats.console(printed_diff(diff)).startswith("a minus b\n")

@@ -173,7 +173,7 @@ def test_wrong_folder(tmp_path):
 
 def test_all_text_from_data_is_escaped(tmp_path):
     cell = EVIL.replace("/", "\\")  # a folder's name cannot hold a slash
-    spec = {"command": EVIL, "config": EVIL, "columns": ["bleu"]}
+    spec = {"command": EVIL, "config": EVIL}
     fake_sweep.write_sweep(tmp_path, {cell: {}, f"{cell}2": {}}, seeds=(0, 1), **spec)
     for name in (cell, f"{cell}2"):
         run = fake_sweep.write_run(

@@ -3,8 +3,10 @@ import pytest
 
 from seq2seq_jax.evaluation import metrics
 from seq2seq_jax.evaluation.bootstrap import RESAMPLES
+from seq2seq_jax.reports import plots, tested
 from seq2seq_jax.reports.results import read_results
 from seq2seq_jax.reports.significance import compare_with_baseline
+from seq2seq_jax.reports.tables import make_table
 from tests.reports import fake_sweep
 
 WORDS = [f"word{i}" for i in range(12)]
@@ -31,7 +33,8 @@ def sweep(folder, **hypotheses):
     for name, seeds in hypotheses.items():
         for seed, texts in enumerate(seeds):
             run = folder / name / f"seed{seed}"
-            fake_sweep.write_run(run, hypotheses=texts, done=fake_sweep.done())
+            final = {"test/exact_match": 0.5}
+            fake_sweep.write_run(run, hypotheses=texts, final=final, done=fake_sweep.done())
     return read_results(folder)
 
 
@@ -69,12 +72,13 @@ def test_a_clearly_better_system_differs(tmp_path, many):
         ("b", "exact_match"),
         ("b", "bleu"),
         ("b", "token_error_rate"),
+        ("b", "sequence_error_rate"),
     ]
     for comparison in comparisons:
         metric = comparison.metric
         expected = corpus_scores(better, many)[metric] - corpus_scores(worse, many)[metric]
         assert comparison.difference == pytest.approx(expected, rel=1e-9)
-        sign = -1 if metric == "token_error_rate" else 1
+        sign = -1 if metric.endswith("error_rate") else 1
         limits = sorted((sign * comparison.low, sign * comparison.high))
         assert 0 < limits[0] < sign * comparison.difference < limits[1]
         assert comparison.p == pytest.approx(2 / (RESAMPLES + 1))
@@ -89,12 +93,12 @@ def test_beam_search_is_compared_with_beam_search(tmp_path, many):
         run = tmp_path / name / "seed0"
         fake_sweep.write_run(run, hypotheses=greedy, beam=beams[name], done=fake_sweep.done())
     found = compare_with_baseline(read_results(tmp_path))
-    names = ("exact_match", "bleu", "token_error_rate")
+    names = ("exact_match", "bleu", "token_error_rate", "sequence_error_rate")
     assert [(item.cell, item.metric) for item in found] == [
         *((cell, name) for cell in ("b", "c") for name in names),
         *(("b", f"{name}_beam") for name in names),
     ]
-    for item, made in ((found[1], texts), (found[7], beams)):
+    for item, made in ((found[1], texts), (found[9], beams)):
         scores = [corpus_scores(made[name], many)["bleu"] for name in ("a", "b")]
         assert item.difference == pytest.approx(scores[1] - scores[0], rel=1e-9)
 
@@ -123,10 +127,36 @@ def test_the_order_of_the_lines_does_not_matter(tmp_path, many):
 def test_other_test_sentences_are_not_compared(tmp_path, many):
     results = sweep(tmp_path, a=[many], b=[many[:-1]], c=[many])
     assert {comparison.cell for comparison in compare_with_baseline(results)} == {"c"}
-    assert results.problems == ["b was tested on other sentences than a: not compared"]
+    assert results.not_compared == {"b": "tested on other sentences"}
+    # Nor are its seeds with the baseline's, whose test was another.
+    table = make_table(results, compare_with_baseline(results))
+    assert {item.cell for item in table.differences} == {"c"}
+    assert "Not compared with a (tested on other sentences): b" in table.notes
+
+
+def test_a_baseline_whose_seeds_saw_different_tests_compares_nothing(tmp_path, many):
+    results = sweep(tmp_path, a=[many, many[:-1]], b=[many], c=[])
+    assert compare_with_baseline(results) == []
+    reason = "the baseline's seeds were tested on different sentences"
+    assert results.not_compared == {"b": reason}
 
 
 def test_nothing_to_compare_with(tmp_path):
     fake_sweep.write_sweep(tmp_path, {"a": {}, "b": {}})
     fake_sweep.write_run(tmp_path / "b" / "seed0", hypotheses=["x"], done=fake_sweep.done())
-    assert compare_with_baseline(read_results(tmp_path)) == []
+    results = read_results(tmp_path)
+    assert compare_with_baseline(results) == []
+    assert results.not_compared == {"b": "the baseline has no finished run"}
+
+
+def test_the_test_is_counted_once(tmp_path, many, monkeypatch):
+    """For the bootstrap and for the plots: it takes most of a report's time."""
+    results = sweep(tmp_path, a=[many], b=[many])
+    calls = []
+    count = tested.sentence_statistics
+    monkeypatch.setattr(
+        tested, "sentence_statistics", lambda *given: calls.append(1) or count(*given)
+    )
+    compare_with_baseline(results)
+    assert plots.scores_by_length(results) is not None
+    assert len(calls) == 2

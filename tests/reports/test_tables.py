@@ -2,53 +2,25 @@ import csv
 import io
 import json
 import math
-import re
-import shutil
 import statistics
-import subprocess
 
 import pytest
 
 from seq2seq_jax.reports import formats
-from seq2seq_jax.reports.grids import printed
 from seq2seq_jax.reports.paper import Paper
-from seq2seq_jax.reports.published import read_published
 from seq2seq_jax.reports.results import read_results
 from seq2seq_jax.reports.significance import Comparison, compare_with_baseline
 from seq2seq_jax.reports.tables import make_table
 from seq2seq_jax.types import InputError
 from tests.reports import fake_sweep
-
-NASTY = r"a|b_*c*<script>&\{x}%$#^~[l](u)`d`"
-
-
-def table_of(folder, comparisons=(), published=None):
-    numbers = read_published(published) if published else {}
-    return make_table(read_results(folder), list(comparisons), Paper(published=numbers))
-
-
-def markdown(table):
-    return formats.markdown(printed(table))
-
-
-def latex(table):
-    return formats.latex(printed(table))
-
-
-def console(table):
-    return formats.console(printed(table))
-
-
-def one_metric(folder, metric, **cells):
-    """A sweep where each cell's seeds have these final values."""
-    seeds = range(max(len(values) for values in cells.values()))
-    fake_sweep.write_sweep(folder, {name: {} for name in cells}, seeds=seeds)
-    for name, values in cells.items():
-        for seed, value in enumerate(values):
-            final = {f"test/{metric}": value}
-            run = folder / name / f"seed{seed}"
-            fake_sweep.write_run(run, final=final, done=fake_sweep.done())
-    return folder
+from tests.reports.small_tables import (
+    console,
+    latex,
+    markdown,
+    one_metric,
+    published_file,
+    table_of,
+)
 
 
 def test_means_and_deviations_of_the_quickstart(tmp_path):
@@ -161,16 +133,6 @@ def test_a_metric_that_one_seed_lacks_says_so(tmp_path):
     assert "| a | 3.00 (n = 1) | 50.0 (n = 1) |" in markdown(table_of(tmp_path))
 
 
-def test_columns_of_the_sweep(tmp_path):
-    fake_sweep.write_sweep(tmp_path, {"a": {}}, seeds=(0,), columns=["chrf", "bleu", "aer"])
-    final = {"test/bleu": 3.0, "test/chrf": 4.0, "test/perplexity": 2.0}
-    fake_sweep.write_run(tmp_path / "a" / "seed0", final=final, done=fake_sweep.done())
-    assert [column.metric for column in table_of(tmp_path).columns] == ["chrf", "bleu"]
-    fake_sweep.write_sweep(tmp_path, {"a": {}}, columns=["bleuu"])
-    with pytest.raises(InputError, match=r"sweep\.json: unknown columns bleuu; there are: exact"):
-        table_of(tmp_path)
-
-
 def test_notes_say_how_it_was_made(tmp_path):
     results = read_results(fake_sweep.quickstart(tmp_path))
     text = console(make_table(results, compare_with_baseline(results)))
@@ -238,12 +200,10 @@ def test_csv_has_what_the_table_has_no_room_for(tmp_path):
     assert not any("head" in name for name in general)
 
 
-def test_columns_of_a_sweep_can_be_diagnostics(tmp_path):
-    folder = fake_sweep.quickstart(tmp_path)
-    sweep = json.loads((folder / "sweep.json").read_text())
-    columns = ["alignment_entropy", "gold_distance"]
-    (folder / "sweep.json").write_text(json.dumps(sweep | {"columns": columns}))
-    lines = markdown(table_of(folder)).splitlines()
+def test_columns_of_a_paper_can_be_diagnostics(tmp_path):
+    results = read_results(fake_sweep.quickstart(tmp_path))
+    paper = Paper(columns=("alignment_entropy", "gold_distance"))
+    lines = markdown(make_table(results, [], paper)).splitlines()
     assert lines[0].startswith("| cell | alignment entropy (nats) | gold distance (words) ↓ |")
     assert lines[3].startswith("| score=general | 1.150 ± 0.071 | 1.30 ± 0.14 |")
 
@@ -265,12 +225,6 @@ def test_attention_on_padding_is_never_silent(tmp_path, line, weight):
     note = f"Attention on padding, which must be exactly 0: score=general, seed 1: up to {weight} "
     for render in (console, markdown, latex):
         assert note in render(table)
-
-
-def published_file(folder, *lines):
-    path = folder / "published.csv"
-    path.write_text("\n".join(("row,metric,value,source,certainty", *lines)) + "\n")
-    return path
 
 
 def test_a_published_metric_gets_its_column(tmp_path):
@@ -327,86 +281,3 @@ def test_bad_published_files_are_named(tmp_path):
     (tmp_path / "other.csv").write_text("a,b\n1,2\n")
     with pytest.raises(InputError, match=r"other\.csv:1: expected the header row,metric,value"):
         table_of(folder, published=tmp_path / "other.csv")
-
-
-def nasty_table(tmp_path):
-    table = table_of(one_metric(tmp_path, "bleu", a=[1.0], b=[2.0]))
-    rows = [row._replace(name=NASTY, cell=NASTY) for row in table.rows]
-    return table._replace(rows=rows, missing=[f"Failed: {NASTY}\nsecond line"])
-
-
-def test_markdown_is_escaped(tmp_path):
-    text = markdown(nasty_table(tmp_path))
-    row = text.splitlines()[2]
-    # Undoing the escapes of CommonMark gives the name again, in one place of the row.
-    places = re.split(r"(?<!\\)\|", row)
-    assert len(places) == len(re.split(r"(?<!\\)\|", text.splitlines()[0]))
-    shown = re.sub(r"\\([!-/:-@\[-`{-~])", r"\1", places[1].strip())
-    shown = shown.replace("&lt;", "<").replace("&gt;", ">").replace("&amp;", "&")
-    assert shown == NASTY
-    assert "<script" not in text
-    assert re.search(r"(?<!\\)[`*_\[$]", places[1]) is None
-    assert text.splitlines()[-1].endswith("second line")
-
-
-def test_latex_is_escaped(tmp_path):
-    text = latex(nasty_table(tmp_path))
-    row = next(line for line in text.splitlines() if "script" in line)
-    assert len(re.findall(r"(?<!\\)&", row)) == 4
-    assert re.search(r"(?<!\\)[#%_]", row) is None
-    assert re.search(r"[|<>^~]", row) is None
-    name = (
-        r"a\textbar{}b\_{*}c{*}\textless{}script\textgreater{}\&\textbackslash{}\{x\}\%\$\#"
-        r"\textasciicircum{}\textasciitilde{}{[}l](u)`d`"
-    )
-    assert row.startswith(name + " & ")
-    assert r"\begin{tabular}{lrrrr}" in text
-    assert all(rule in text for rule in (r"\toprule", r"\midrule", r"\bottomrule"))
-
-
-def test_latex_is_balanced_and_rectangular(tmp_path):
-    folder = one_metric(tmp_path / "s", "bleu", **{NASTY.replace("/", ""): [1.0, 2.0], "b": [3.0]})
-    numbers = published_file(tmp_path, "b,bleu,28.30,{_%,P", '"x & y",bleu,3,$,(mem)')
-    comparison = Comparison("b", "bleu", 1.5, 1.0, 2.0, 0.01)
-    text = latex(table_of(folder, [comparison], numbers)._replace(title=NASTY))
-    bare = re.sub(r"\\[{}\\&]", "", text)  # escaped ones do not count
-    assert bare.count("{") == bare.count("}")
-    assert text.count(r"\begin{tabular}") == text.count(r"\end{tabular}") == 2
-    for part in text.split(r"\begin{tabular}{")[1:]:
-        sides = part.split("}")[0]
-        body = part.split("\n\\end{tabular}")[0]
-        lines = [line for line in body.splitlines() if line.endswith(r"\\")]
-        assert len(lines) >= 2
-        assert {len(re.findall(r"(?<!\\)&", line)) for line in lines} == {len(sides) - 1}
-
-
-@pytest.mark.skipif(not shutil.which("pdflatex"), reason="needs pdflatex")
-def test_latex_compiles(tmp_path):
-    """Rows that begin with [ or * would be taken for an argument of the line break above them."""
-    names = [NASTY.replace("/", ""), "[bold] x", "*starred"]
-    folder = one_metric(tmp_path / "s", "bleu", **{name: [1.0, 2.0] for name in names})
-    numbers = published_file(tmp_path, "*starred,bleu,28.30,{_%,P", '"x & y",bleu,3,$,(mem)')
-    comparison = Comparison("*starred", "bleu", 1.5, 1.0, 2.0, 0.01)
-    text = latex(table_of(folder, [comparison], numbers)._replace(title=NASTY))
-    document = ["\\documentclass{article}\\usepackage{booktabs}\\begin{document}", text]
-    (tmp_path / "t.tex").write_text("\n".join([*document, "\\end{document}\n"]))
-    command = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "t.tex"]
-    ended = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60)
-    assert ended.returncode == 0, ended.stdout[-2000:]
-
-
-def test_latex_marks(tmp_path):
-    folder = one_metric(tmp_path, "bleu", a=[1.0, 2.0], b=[2.0, 4.0])
-    text = latex(table_of(folder, [Comparison("b", "bleu", 1.5, 1.0, 2.0, 0.01)]))
-    assert r"b & \textbf{3.00 $\pm$ 1.41 $^\dagger$} &" in text
-    assert r"BLEU $\uparrow$" in text
-    assert text.isascii()
-
-
-def test_console_text_keeps_brackets_and_lines_up(tmp_path):
-    folder = one_metric(tmp_path, "bleu", **{"[bold]x": [1.0], "b" * 60: [2.0]})
-    comparison = Comparison("b" * 60, "bleu", 1.0, 0.5, 1.5, 0.5)
-    text = console(table_of(folder, [comparison]))
-    assert "difference from [bold]x" in text
-    header, first, second = text.splitlines()[:3]
-    assert first.index("1.00") + 4 == second.index("*2.00") + 5 == header.index("BLEU ↑") + 6

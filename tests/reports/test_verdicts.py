@@ -26,6 +26,8 @@ def published(value, low="", high="", certainty="read in the paper"):
         (published("20.0"), 19.9, None, "below (no spread)"),
         (published("20.0", certainty="P (mem)"), 20.0, 1.0, "unverified"),
         (published("20.0", certainty="unverified"), 20.0, 1.0, "unverified"),
+        (published("20.0", certainty="from memory"), 20.0, 1.0, "unverified"),
+        (published("20.0", certainty="two second-hand notes"), 20.0, 1.0, "unverified"),
         (published("20.0", certainty="a memorandum"), 20.0, None, "within (no spread)"),
         (published("20.0"), math.nan, math.nan, "diverged"),
     ],
@@ -73,7 +75,11 @@ def test_wrong_numbers_are_named(tmp_path, line, message):
 
 def test_pairs_in_the_published_order():
     # Of the pairs of 1, 2, 2, 3 five have an order; ours keeps 1 < 2, 1 < 2, 1 < 3 and 2 < 3.
-    assert same_order([1.0, 2.0, 2.0, 3.0], [10.0, 30.0, 20.0, 25.0]) == (4, 5)
-    assert same_order([1.0, 2.0], [5.0, 5.0]) == (0, 1)  # ours does not tell them apart
-    assert same_order([1.0, 2.0], [5.0, math.nan]) == (0, 1)
-    assert same_order([1.0], [5.0]) == same_order([], []) == (0, 0)
+    rows = [("a", 1.0, 10.0), ("b", 2.0, 30.0), ("c", 2.0, 20.0), ("d", 3.0, 25.0)]
+    assert same_order(rows) == (4, 5)
+    assert same_order([("a", 1.0, 5.0), ("b", 2.0, 5.0)]) == (0, 1)  # ours tells no difference
+    assert same_order([("a", 1.0, 5.0), ("b", 2.0, math.nan)]) == (0, 1)
+    assert same_order(rows[:1]) == same_order([]) == (0, 0)
+    # A cell in two rows: not against itself, and against another one once for each number.
+    assert same_order([*rows, ("a", 1.0, 10.0)]) == (4, 5)
+    assert same_order([("a", 1.0, 10.0), ("a", 1.5, 10.0), ("d", 3.0, 25.0)]) == (2, 2)

@@ -10,6 +10,7 @@ import pytest
 from seq2seq_jax import config as configs
 from seq2seq_jax.sweeps import child, executors, progress
 from seq2seq_jax.sweeps.runner import Run
+from seq2seq_jax.training import logs
 from seq2seq_jax.types import InputError
 
 # What stands in for `train`: the run's name says what it does.
@@ -140,6 +141,27 @@ def test_interruption_lets_the_children_save(make_runs, number, capfd):
     assert signal.getsignal(signal.SIGTERM) is before
 
 
+def test_a_run_that_begins_again_is_no_failure_any_more(make_runs):
+    (run,) = make_runs("good")
+    (run.folder / "FAILED").write_text("lost")
+    assert [outcome.state for outcome in local([run])] == ["done"]
+    assert not (run.folder / "FAILED").exists()
+
+
+def test_an_error_of_the_sweep_itself_stops_the_children(make_runs, monkeypatch):
+    runs = make_runs("slow")
+
+    def full_disk(self, children):
+        while not (runs[0].folder / "ready").exists():
+            time.sleep(0.02)
+        raise OSError("no space left on device")
+
+    monkeypatch.setattr(progress.Lines, "update", full_disk)
+    with pytest.raises(OSError, match="no space"):
+        local(runs)
+    assert (runs[0].folder / "saved").exists()
+
+
 def test_progress_counts_updates_of_all_runs(make_runs, capfd, monkeypatch):
     monkeypatch.setattr(progress, "EVERY_SECONDS", 0.0)
     local(make_runs("a", "b"))
@@ -207,7 +229,7 @@ def test_an_old_log_is_no_progress(make_runs):
 
 
 def test_clock():
-    assert [progress.clock(s) for s in (0.0, 59.6, 3599.0, 3661.0, float("inf"))] == [
+    assert [logs.clock(s) for s in (0.0, 59.6, 3599.0, 3661.0, float("inf"))] == [
         *("0:00", "1:00", "59:59", "1:01:01", "?")
     ]
 

@@ -123,7 +123,7 @@ def test_execute_skips_finished_runs_and_goes_on(plan):
         asked.append([run.name for run in runs])
         outcomes = []
         for run in runs:
-            assert not (run.folder / "FAILED").exists()
+            (run.folder / "FAILED").unlink(missing_ok=True)
             if run.name == "score=general/seed1" and len(asked) == 1:
                 error = "Traceback\nValueError: lost"
                 outcomes.append(runner.Outcome(run, "failed", 1.0, error))
@@ -147,6 +147,15 @@ def test_execute_skips_finished_runs_and_goes_on(plan):
     assert asked[1] == ["score=general/seed1"]
     assert text.startswith("4 of 4 runs are done")
     assert "same command" not in text
+
+
+def test_a_failure_keeps_its_reason_until_the_run_begins_again(plan):
+    def fails(jobs):
+        return [runner.Outcome(run, "failed", 1.0, "out of memory") for job in jobs for run in job]
+
+    runner.execute(plan, fails)
+    runner.execute(plan, lambda jobs: [])  # interrupted before any began
+    assert {(run.folder / "FAILED").read_text() for run in plan.runs} == {"out of memory\n"}
 
 
 def test_describe_writes_nothing(plan, tmp_path):

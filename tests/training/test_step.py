@@ -14,7 +14,7 @@ from seq2seq_jax.models.seq2seq import initialize
 from seq2seq_jax.training import teacher_forcing
 from seq2seq_jax.training.feeds import Feed
 from seq2seq_jax.training.step import WINDOW, Hyper, init_state, make_train_step
-from seq2seq_jax.types import Batch
+from seq2seq_jax.types import Batch, InputError
 from tests.small import (
     cross_entropy,
     flat,
@@ -110,7 +110,6 @@ def test_an_update_is_the_rate_times_the_gradient_of_the_mean(smoothing):
         "gold": 8,
         "coins": 8,
         "updates": 1,
-        "target_positions": 20,
     }
     assert (state.step, state.bad_step, state.ema) == (1, -1, ())
 
@@ -150,10 +149,16 @@ def test_accumulation_changes_rounding_alone(parts):
     split = update(before, h=h, forced=False, forcing=FREE, train=(("accumulation", parts),))
     assert_same(gradient(split, before.params), gradient(whole, before.params))
     for name in set(WINDOW):
-        # With accumulation, too, target_positions counts the batch and updates counts one.
         want = whole.window[name]
         np.testing.assert_allclose(split.window[name], want, rtol=1e-5, err_msg=name)
     assert 0 < whole.window["gold"] < whole.window["coins"]
+
+
+def test_devices_share_every_micro_batch_equally():
+    values = config(accumulation=2)
+    values.data.batch_size = 8
+    with pytest.raises(InputError, match=r"is 4, which 8 devices cannot share.* multiple of 16"):
+        make_train_step(values, small_model()[0], SGD, shards=8)
 
 
 def test_the_fast_path_gives_the_numbers_of_ratio_1():

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import tensorflow_datasets as tfds
 
-from seq2seq_jax.data.builders.files import locate, share
+from seq2seq_jax.data.builders.files import locate
+from seq2seq_jax.data.holdout import share
 from seq2seq_jax.data.sources import read_lines
 from seq2seq_jax.types import InputError
 

@@ -78,8 +78,3 @@ def download(remote: Remote, path: Path) -> Path:
     finally:
         partial.unlink(missing_ok=True)
     return path
-
-
-def share(text: str) -> float:
-    """A number in [0, 1) that depends on the text alone: the hash by which splits are made."""
-    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:6]) / (1 << 48)

@@ -7,9 +7,9 @@ from typing import ClassVar
 
 import tensorflow_datasets as tfds
 
-from seq2seq_jax.data.builders.files import locate, share
+from seq2seq_jax.data.builders.files import locate
 from seq2seq_jax.data.builders.translation import translation_info
-from seq2seq_jax.data.holdout import same
+from seq2seq_jax.data.holdout import same, share
 from seq2seq_jax.data.sources import read_lines
 from seq2seq_jax.types import InputError
 

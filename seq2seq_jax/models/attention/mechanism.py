@@ -32,7 +32,7 @@ class Source(NamedTuple):
 
 
 class Head(nnx.Module):
-    """alignment = window(normalise((score(query, keys + memory term) / temperature)))."""
+    """alignment = window(normalise(score(query, keys + memory term) / temperature))."""
 
     def __init__(self, config, query: int, memory: int, *, key: Key[Array, ""], dtype: str):
         self.score = make_score(config, query, memory, key=named(key, "score"), dtype=dtype)
@@ -212,6 +212,16 @@ class FixedContext(nnx.Module):
         noise: Noise | None = None,
     ) -> tuple[Float[Array, "B M"], AttentionState]:
         return source.keys, state._replace(step=state.step + 1)
+
+
+def make_attention(
+    config, query: int, memory: int, *, key: Key[Array, ""]
+) -> Attention | FixedContext:
+    """What a decoder of `config` (its part `model`) looks at the memory with."""
+    attention = config.attention
+    if attention.score == "none":
+        return FixedContext(attention.fixed_context, memory)
+    return Attention(attention, query, memory, key=key, dtype=config.dtype)
 
 
 def all_steps(

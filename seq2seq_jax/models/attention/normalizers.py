@@ -5,7 +5,7 @@ passes no gradient back. A row of padding alone gives zeros, with zero gradients
 place of padding would give NaN there, a large negative number would attend to it. The temperature
 divides the scores before they come here.
 
-To add one: a class here and its name in NORMALIZERS.
+To add one: a class here, its name in NORMALIZERS, and in the list of config_checks.py.
 """
 
 import jax

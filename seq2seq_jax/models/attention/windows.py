@@ -3,7 +3,7 @@
 A window turns scores into the alignment with the help of the normaliser. A row may sum to less than
 one where the paper's does: under local-p's Gaussian, and where a monotonic reader ran past the end.
 
-To add one: a class here and its name in WINDOWS.
+To add one: a class here, its name in WINDOWS, and in the list of config_checks.py.
 """
 
 from collections.abc import Callable
@@ -123,7 +123,8 @@ class Monotonic(Window):
         if key is None:
             stop_BS = (score_BS > 0).astype(jnp.float32)
         else:
-            stop_BS = jax.nn.sigmoid(score_BS + jax.random.normal(key, score_BS.shape))
+            # S x B, so that more padding behind leaves the noise of the real positions as it is.
+            stop_BS = jax.nn.sigmoid(score_BS + jax.random.normal(key, score_BS.shape[::-1]).T)
         stop_BS = jnp.where(valid_BS, stop_BS, 0.0)
         passed_BS = jnp.pad(1 - stop_BS[:, :-1], ((0, 0), (1, 0)))
 
