@@ -40,11 +40,11 @@ class Batches:
     that holds both of its sides. The last batch of each shape is filled up with rows of PAD and
     index -1, so every example comes exactly once an epoch.
 
-    With a seed, the run goes on for ever (or for `total` batches), and epoch e is a pure function
-    of (seed, e): examples are shuffled within their shape and cut into batches, and the batches
-    come in an order of shapes that depends on e alone. So batch i has one shape under all seeds,
-    and runs that differ in their seed can train in one program, each on its own batches. Without a
-    seed the batches come once, in order: shape by shape, then by index.
+    With a seed, the run goes on for ever, and epoch e is a pure function of (seed, e): examples are
+    shuffled within their shape and cut into batches, and the batches come in an order of shapes
+    that depends on e alone. So batch i has one shape under all seeds, and runs that differ in their
+    seed can train in one program, each on its own batches. Without a seed the batches come once, in
+    order: shape by shape, then by index.
 
     `source` and `target` hold one array of ids an example. Raises InputError where an example
     fits no shape.
@@ -57,7 +57,6 @@ class Batches:
         shapes: Sequence[Shape],
         batch_size: int,
         seed: int | None = None,
-        total: int | None = None,
     ):
         self.shapes = tuple(sorted(shapes, key=lambda shape: (sum(shape), shape)))
         self.batch_size = batch_size
@@ -71,8 +70,7 @@ class Batches:
             raise InputError("no examples to make batches of")
         self._members = [np.flatnonzero(bucket_N == k) for k in range(len(self.shapes))]
         self.per_epoch = sum(-(-len(members) // batch_size) for members in self._members)
-        once = self.per_epoch if seed is None else _FOREVER
-        self._length = once if total is None else min(total, once)
+        self._length = self.per_epoch if seed is None else _FOREVER
         self._plans: dict[int, list[_Piece]] = {}
 
     def __len__(self) -> int:
@@ -174,9 +172,9 @@ def lengths(source: Sequence, target: Sequence) -> Int[np.ndarray, "N 2"]:
 
 
 def make_iterator(
-    batches: Batches | StackedBatches, workers: int, prefetch: int, start: int = 0
+    batches: Batches | StackedBatches, workers: int, prefetch: int
 ) -> "iterator.BatchIterator":
-    """A Grain iterator over `batches` from batch `start` on; close it when done.
+    """A Grain iterator over `batches`; close it when done.
 
     `workers` processes prepare the batches, or threads of this process where it is 0; `prefetch`
     batches are prepared ahead. Neither changes which batches come, nor their order. `get_state`
@@ -184,7 +182,7 @@ def make_iterator(
     """
     from seq2seq_jax.data.iterator import BatchIterator
 
-    return BatchIterator(batches, workers, prefetch, start)
+    return BatchIterator(batches, workers, prefetch)
 
 
 def _flatten(rows: Sequence) -> tuple[np.ndarray, np.ndarray]:

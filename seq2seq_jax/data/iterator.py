@@ -17,22 +17,20 @@ THREADS = 4  # that prepare batches where there are no worker processes
 
 
 class BatchIterator(grain.DatasetIterator[Batch]):
-    """Batches `start`, `start` + 1, ... of `batches`, prepared ahead by threads or processes.
+    """The batches in their order, prepared ahead by threads or processes.
 
     The state is the index of the next batch to come out, whatever was read ahead, so a run may go
     on with another number of workers (Grain's own state of several processes holds for that
     number only). Being a Grain iterator, it can be an item of an Orbax checkpoint.
     """
 
-    def __init__(
-        self, batches: Batches | StackedBatches, workers: int, prefetch: int, start: int = 0
-    ):
+    def __init__(self, batches: Batches | StackedBatches, workers: int, prefetch: int):
         super().__init__()
         self._batches = batches
         self._workers = workers
         self._prefetch = max(prefetch, 1)
         self._running: grain.DatasetIterator[Batch] | None = None
-        self.set_state({"next_index": start})
+        self._next = 0
 
     def __next__(self) -> Batch:
         self._assert_not_closed()

@@ -46,18 +46,13 @@ def chain(*axes: Axis) -> list[Point]:
     return [point for axis in axes for part in _parts(axis) for point in part]
 
 
-def cell_name(overrides: Point, points: Sequence[Point]) -> str:
-    """A readable name of a cell, unique among `points` and safe for file systems.
+def cell_names(points: Sequence[Point]) -> list[str]:
+    """A readable name of each cell, unique among `points` and safe for file systems.
 
     `score=general,ratio=0.5`: the last part of each dotted key, more parts where the last one
     stands for two keys of the sweep; or what the cell sets `sweep.cell` to. The cell without
     overrides is `base`.
     """
-    return cell_names([overrides, *points])[0]
-
-
-def cell_names(points: Sequence[Point]) -> list[str]:
-    """`cell_name` of every point, in their order."""
     short = _short({key for point in points for key in point})
     names = [_name(point, short) for point in points]
     owners: dict[str, list[Point]] = {}
