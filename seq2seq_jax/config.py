@@ -56,13 +56,26 @@ def points(path: str) -> list[dict[str, Any]]:
     if not hasattr(module, "sweep"):
         return [{}]
     takes = argument and inspect.signature(module.sweep).parameters
-    cells = [dict(cell) for cell in _call(module, "sweep", *([argument] if takes else []))]
+    cells = _call(module, "sweep", *([argument] if takes else []))
+    if not isinstance(cells, list | tuple) or not all(
+        isinstance(cell, Mapping) and all(isinstance(key, str) for key in cell) for cell in cells
+    ):
+        raise InputError(
+            f"{name}: sweep() has to return a list of cells, each a mapping of keys to values, as"
+            ' product({"model.attention.score": ["dot", "concat"]}) of seq2seq_jax.sweeps.grid does'
+        )
+    cells = [{key: _plain(value) for key, value in cell.items()} for cell in cells]
     if not cells:
         raise InputError(f"{name}: sweep() gives no cell; return [{{}}] for the config alone")
     for cell in cells:
         if cells.count(cell) > 1:
             raise InputError(f"{name}: sweep() gives the cell {cell} more than once")
     return cells
+
+
+def _plain(value: Any) -> Any:
+    """A number of NumPy as one of Python."""
+    return value.item() if type(value).__module__ == "numpy" and not value.shape else value
 
 
 def find(name: str) -> Path:

@@ -319,6 +319,21 @@ def test_points(tmp_path):
         configs.points(write(tmp_path / "none", "pass", "\n\ndef sweep():\n    return []\n"))
 
 
+@pytest.mark.parametrize(
+    "cells", ["{'seed': [0, 1]}", "['seed']", "None", "[{1: 2}]", "iter([{'seed': 1}])"]
+)
+def test_points_of_a_wrong_form(tmp_path, cells):
+    path = write(tmp_path, "pass", f"\n\ndef sweep():\n    return {cells}\n")
+    with pytest.raises(InputError, match="has to return a list of cells, each a mapping"):
+        configs.points(path)
+
+
+def test_points_of_numpy_are_plain(tmp_path):
+    code = "\n\ndef sweep():\n    import numpy as np\n    return [{'a': np.float64(0.5)}]\n"
+    ((value,),) = (cell.values() for cell in configs.points(write(tmp_path, "pass", code)))
+    assert (value, type(value)) == (0.5, float)
+
+
 def test_points_depend_on_the_argument_where_sweep_takes_one(tmp_path):
     path = write(tmp_path, "pass", "\n\ndef sweep(seed=5):\n    return [{'seed': int(seed)}]\n")
     assert configs.points(path) == [{"seed": 5}]

@@ -239,6 +239,7 @@ def test_an_ensemble_saved_twice_has_the_scores_of_both_modes(pair, tmp_path, mo
     both = seq2seq_jax.load_ensemble(pair)
     for run in both.runs:
         run.config.data.update({"train_size": 50, "test_size": 8})
+        (run.workdir / "vocabulary" / "pairs.json").unlink()  # its pairs are others now
     folder = tmp_path / "twice" / "seed0"
     one = Translation("3 2 1", -1.0, -1.0, ["3", "2", "1"], ["1", "2", "3"], np.ones((3, 3)) / 3)
     monkeypatch.setattr(

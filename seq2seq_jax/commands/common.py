@@ -5,7 +5,7 @@ import platform as machine
 import re
 import sys
 import zlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ from absl import flags
 from ml_collections import config_flags
 
 from seq2seq_jax import config as configs
-from seq2seq_jax.config_checks import nearest
+from seq2seq_jax.config_checks import CHOICES, nearest
 from seq2seq_jax.types import InputError
 
 PLATFORMS = {"cpu": "cpu", "gpu": "cuda", "tpu": "tpu"}
@@ -76,6 +76,8 @@ def parse_some(values: flags.FlagValues, arguments: Sequence[str]) -> list[str]:
         return values(["seq2seq_jax", *arguments])[1:]
     except flags.UnrecognizedFlagError as error:
         names = [f"--{name}" for name in values]
+        if "config" in values:
+            names += [f"--config.{key}" for key in configs.flatten(configs.defaults())]
         hint = nearest(f"--{error.flagname}", names)
         raise UsageError(f"no flag --{error.flagname}{hint}") from None
     except flags.Error as error:
@@ -135,7 +137,7 @@ def parse_overrides(arguments: Sequence[str]) -> dict[str, Any]:
     if unknown:
         raise InputError("\n  ".join(["unknown keys:", *unknown]))
     values = flags.FlagValues()
-    argv = ["seq2seq_jax", *arguments]
+    argv = ["seq2seq_jax", *(one for argument in arguments for one in _each(argument, known))]
     config_flags.DEFINE_config_dict("config", defaults, flag_values=values, sys_argv=argv)
     try:
         rest = values(argv)[1:]
@@ -144,6 +146,15 @@ def parse_overrides(arguments: Sequence[str]) -> dict[str, Any]:
     if rest:
         raise UsageError(f"unexpected argument {rest[0]}")
     return config_flags.get_override_values(values["config"])
+
+
+def _each(argument: str, known: Mapping[str, Any]) -> list[str]:
+    """`--config.KEY=a,b` as one argument for each name, where the key holds several of a list."""
+    name, _, value = argument.partition("=")
+    key = re.sub(r"^--?config\.", "", name)
+    several = key in CHOICES and isinstance(known.get(key), tuple)
+    names = several and re.fullmatch(r"\w+(,\w+)+", value)
+    return [f"{name}={one}" for one in value.split(",")] if names else [argument]
 
 
 def use_platform(platform: str | None) -> None:

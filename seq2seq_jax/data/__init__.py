@@ -1,5 +1,6 @@
 """Data sets: text from a task, files or tensorflow-datasets; vocabularies; ids; batches."""
 
+import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -36,6 +37,11 @@ class Data:
     encoded: dict[str, Encoded]
 
     @property
+    def checksums(self) -> dict[str, str]:
+        """What tells the pairs of each split from others, as `1,000 pairs, 1c291ca3`."""
+        return {split: _checksum(getattr(self.pairs, split)) for split in SPLITS}
+
+    @property
     def notes(self) -> tuple[str, ...]:
         return self.pairs.notes
 
@@ -47,12 +53,15 @@ def load_data(
 
     The vocabularies are built from the training split alone, or given (source, target): those of
     the run that goes on. Training pairs longer than a side's `max_length` tokens (EOS not counted)
-    are left out and counted in `notes`; valid and test keep all. Raises InputError where no
-    training pair is left, and for all that a source of data finds wrong.
+    are left out and counted in `notes`; valid and test keep all. Raises InputError where a split is
+    empty or no training pair is left, and for all that a source of data finds wrong.
     """
     pairs = load_pairs(data)
     if not pairs.train:
         raise InputError(_nothing_left(data, "the training split is empty", pairs.notes))
+    for split in ("valid", "test"):
+        if not getattr(pairs, split):
+            raise InputError(f"the {split} split is empty; set data.{split} or data.{split}_size")
     source, target = vocabularies or _build(pairs.train, data)
     encoded = {split: encode(getattr(pairs, split), source, target) for split in SPLITS}
     train, kept = encoded["train"], []
@@ -88,6 +97,13 @@ def _build(train: Sequence[Pair], data: ml_collections.ConfigDict) -> tuple[Voca
         joint = build(sources + targets, data.source, "data.source")
         return joint, joint
     return build(sources, data.source, "data.source"), build(targets, data.target, "data.target")
+
+
+def _checksum(pairs: Sequence[Pair]) -> str:
+    code = 0
+    for pair in pairs:
+        code = zlib.crc32("\t".join((pair.source, *pair.references, "\n")).encode(), code)
+    return f"{len(pairs):,} pairs, {code:08x}"
 
 
 def _nothing_left(data: ml_collections.ConfigDict, why: str, notes: Sequence[str]) -> str:

@@ -60,7 +60,9 @@ def read_pairs(data: ml_collections.ConfigDict, split: str) -> tuple[list[Pair],
     columns `data.columns` (counted from 0) hold source and target.
     """
     key = f"data.{split}"
-    paths = [Path(data.dir).expanduser() / name for name in data[split].split()]
+    folder = Path(data.dir).expanduser()
+    one = (folder / data[split]).is_file()  # its name may hold spaces
+    paths = [folder / name for name in ([data[split]] if one else data[split].split())]
     if len(paths) == 2:
         sources, targets = (read_lines(path, key) for path in paths)
         if len(sources) != len(targets):

@@ -21,11 +21,13 @@ from seq2seq_jax.evaluation.predictions import as_line
 from seq2seq_jax.files import write_json, write_lines
 from seq2seq_jax.models.seq2seq import count_parameters, initializer
 from seq2seq_jax.rng import named
+from seq2seq_jax.training import groups
 from seq2seq_jax.training.checkpoints import restore_best
 from seq2seq_jax.training.loop import Result
 from seq2seq_jax.types import InputError
 
 SIDES = ("source", "target")
+PAIRS = "pairs.json"  # beside the vocabularies: checksums of the splits
 
 
 class Assembly:
@@ -37,7 +39,13 @@ class Assembly:
 
     def __init__(self, config: ConfigDict, folders: Sequence[Path]):
         self.config = config
-        self.data = _load_data(config.data, folders)
+        self.data = _load_data(config, folders)
+        links = (pair.alignment for pair in self.data.pairs.valid)
+        if config.train.best_metric == "valid/aer" and not any(links):
+            raise InputError(
+                "train.best_metric = valid/aer needs gold links, and no pair of the validation has"
+                " any; take valid/loss, or valid/bleu"
+            )
         self.shapes = shapes_of(config, self.data)
         encoded = self.data.encoded["train"]
         self.batches = Batches(
@@ -76,9 +84,10 @@ class Assembly:
 def begin(config: ConfigDict, workdir: Path) -> None:
     """The folder of a run that starts or goes on. Raises InputError for one of another config."""
     workdir.mkdir(parents=True, exist_ok=True)
-    if (workdir / "config.json").exists():
+    if groups.begun(workdir):
         same_config(config, workdir)
     else:
+        groups.clear(workdir)
         configs.save(config, workdir / "config.json")
     (workdir / "FAILED").unlink(missing_ok=True)
     write_environment(workdir)
@@ -214,15 +223,35 @@ def order_seed(config: ConfigDict) -> int:
     return config.seed if config.data.order == "seed" else config.data.seed
 
 
+def load_again(config: ConfigDict, folder: Path) -> Data:
+    """The data of a run that has begun. Raises InputError where the pairs are others now."""
+    data = load_data(config.data, load_vocabularies(folder))
+    path = folder / "vocabulary" / PAIRS
+    before = json.loads(path.read_text(encoding="utf-8")) if path.exists() else data.checksums
+    changed = [
+        f"{split} had {before[split]} and has {now}"
+        for split, now in data.checksums.items()
+        if before[split] != now
+    ]
+    if changed:
+        raise InputError(
+            f"{folder} began with other pairs, so that its test may hold what it has trained on;"
+            " put the data back as they were, or train in another folder:\n  "
+            + "\n  ".join(changed)
+        )
+    return data
+
+
 def _load_data(config: ConfigDict, folders: Sequence[Path]) -> Data:
     """The data, with the vocabularies of a folder that has some, else saving them."""
     having = [f for f in folders if all((f / "vocabulary" / f"{s}.json").exists() for s in SIDES)]
-    data = load_data(config, load_vocabularies(having[0]) if having else None)
+    data = load_again(config, having[0]) if having else load_data(config.data)
     for folder in folders:
         if folder not in having:
             (folder / "vocabulary").mkdir(exist_ok=True)
             data.source.save(folder / "vocabulary" / "source.json")
             data.target.save(folder / "vocabulary" / "target.json")
+            write_json(folder / "vocabulary" / PAIRS, data.checksums)
     return data
 
 

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from seq2seq_jax import config as configs
-from seq2seq_jax.data import Data, load_data
+from seq2seq_jax.data import Data
 from seq2seq_jax.decoding.translate import Translator
-from seq2seq_jax.evaluation.assembly import show, summary, write_evaluation
+from seq2seq_jax.evaluation.assembly import load_again, show, summary, write_evaluation
 from seq2seq_jax.evaluation.environment import write_environment
 from seq2seq_jax.evaluation.evaluator import Evaluation, score_searches, searches_of
 from seq2seq_jax.evaluation.metrics import TEXT_COUNTS
@@ -90,7 +90,7 @@ class Ensemble(Translates):
         return facts
 
     def _scored(self, split: str, modes: Sequence[str]) -> tuple[Evaluation, Data]:
-        data = load_data(self.config.data, (self.source, self.target))
+        data = load_again(self.config, self.runs[0].workdir)
         searches = searches_of(self.config.evaluation, modes)
         counts = tuple(TEXT_COUNTS)
         found = score_searches(self._translator, self._parts, data, split, searches, counts=counts)

@@ -199,11 +199,11 @@ def score_searches(
     encoded, pairs = _first(data, split, limit)
     statistics: dict[str, Statistics] = {}
     translations: dict[str, list[Translation]] = {}
-    references = references_of(data, pairs)
     for mode, strategy in searches.items():
         found = translator.search(params, encoded.source, strategy)
         translations[mode] = [best for best, *_ in found]
         texts = [best.text for best in translations[mode]]
+        references = references_of(data, pairs)
         statistics[SUFFIXES[mode]] = sentence_statistics(texts, references, counts)
     return Evaluation(statistics, translations, {})
 
@@ -215,10 +215,8 @@ def references_of(data: Data, pairs: Sequence[Pair]) -> References:
 
 
 def _first(data: Data, split: str, limit: int) -> tuple[Encoded, list[Pair]]:
-    """The first `limit` examples of a split (0: all). Raises InputError where there is none."""
+    """The first `limit` examples of a split (0: all)."""
     encoded, pairs = data.encoded[split], getattr(data.pairs, split)
-    if not len(encoded):
-        raise InputError(f"the {split} split is empty; set data.{split} or data.{split}_size")
     if not limit:
         return encoded, pairs
     return Encoded(encoded.source[:limit], encoded.target[:limit]), pairs[:limit]

@@ -11,7 +11,6 @@ from flax import nnx
 from ml_collections import ConfigDict
 
 from seq2seq_jax import config as configs
-from seq2seq_jax.data import load_data
 from seq2seq_jax.decoding.strategies import BeamSearch, Sample
 from seq2seq_jax.decoding.translate import Translation, Translator
 from seq2seq_jax.evaluation.assembly import (
@@ -19,6 +18,7 @@ from seq2seq_jax.evaluation.assembly import (
     begin,
     evaluate,
     finish,
+    load_again,
     load_vocabularies,
     same_config,
     shapes_of,
@@ -140,7 +140,7 @@ class Run(Translates):
         self, split: str = "test", modes: Sequence[str] = ("forced", "free", "greedy")
     ) -> dict[str, Any]:
         """As `evaluate`: also intervals and scores by length, as in predictions/SPLIT.json."""
-        data = load_data(self.config.data, (self.source, self.target))
+        data = load_again(self.config, self.workdir)
         evaluator = Evaluator(self.config, self._graphdef, data, shapes_of(self.config, data))
         folder = self.workdir if self.is_own else None
         return evaluate(folder, evaluator, self._params, self.step, split, modes)
@@ -167,6 +167,7 @@ def train(config: ConfigDict, workdir: str | Path) -> Run:
     workdir = Path(workdir)
     if (workdir / "DONE").exists():
         same_config(config, workdir)
+        print(f"{workdir} is done")
         return Run(workdir)
     cudnn.require(config.model)
     groups.leave(workdir)

@@ -9,6 +9,7 @@ from ml_collections import ConfigDict
 from seq2seq_jax import config as configs
 from seq2seq_jax.files import write_json, write_text
 from seq2seq_jax.sweeps import claims, grid
+from seq2seq_jax.training import groups
 from seq2seq_jax.types import InputError
 
 
@@ -127,9 +128,9 @@ def prepare(plan: Plan) -> list[Run]:
             )
     changed = []
     for run in plan.runs:
-        path = run.folder / "config.json"
-        if path.exists() and (lines := configs.differences(configs.read(path), run.config)):
-            changed += [f"{run.name}: {line}" for line in lines]
+        if groups.begun(run.folder) or claims.holder(run.folder):
+            before = configs.read(run.folder / "config.json")
+            changed += [f"{run.name}: {x}" for x in configs.differences(before, run.config)]
     if changed:
         raise InputError(
             f"{plan.folder} holds runs with another config; take another --workdir, or delete them:"
@@ -137,9 +138,8 @@ def prepare(plan: Plan) -> list[Run]:
         )
     for run in plan.runs:
         run.folder.mkdir(parents=True, exist_ok=True)
-        path = run.folder / "config.json"
-        if not path.exists():
-            configs.save(run.config, path)
+        if not (groups.begun(run.folder) or claims.holder(run.folder)):
+            configs.save(run.config, run.folder / "config.json")
     write_json(plan.folder / "sweep.json", plan.description)
     return [run for run in plan.runs if state(run) != "done"]
 
@@ -177,7 +177,13 @@ def execute(
     """
     to_do = prepare(plan)
     jobs = arrange(to_do)
-    outcomes = executor(jobs)
+    outcomes = [
+        # Who trained it may have ended meanwhile.
+        outcome._replace(state="done")
+        if outcome.state == "busy" and state(outcome.run) == "done"
+        else outcome
+        for outcome in executor(jobs)
+    ]
     for outcome in outcomes:
         if outcome.state == "failed":
             write_text(outcome.run.folder / "FAILED", outcome.error + "\n")

@@ -9,6 +9,7 @@ it began with ends with the same bits. No JAX here: the sweep plans with it.
 
 import json
 import os
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,14 @@ def begun(folder: Path) -> bool:
     last = folder / "checkpoints" / "last"
     steps = last.iterdir() if last.is_dir() else ()
     return (folder / "DONE").exists() or any(path.name.isdigit() for path in steps)
+
+
+def clear(folder: Path) -> None:
+    """Removes what a start has left in a folder where no run has begun."""
+    for name in ("checkpoints", "vocabulary", "predictions"):
+        shutil.rmtree(folder / name, ignore_errors=True)
+    for name in ("metrics.jsonl", "timing.jsonl"):
+        (folder / name).unlink(missing_ok=True)
 
 
 def group_of(folder: Path) -> list[Path]:

@@ -219,7 +219,8 @@ class _Trainer:
         start = time.perf_counter()
         for member, state in self._sound():
             member.evaluate(self._step, state)
-            self._save(member, state)
+            if not member.error:
+                self._save(member, state)
         self._window_start += time.perf_counter() - start
 
     def _sound(self) -> list[tuple[Member, TrainState]]:

@@ -115,15 +115,17 @@ class Member(Lane):
         """Whether all losses so far were finite; `error` says more where they were not."""
         bad = int(bad_step)
         if bad >= 0 and self.error is None:
-            kept = f"the checkpoint of step {self.step} is kept"
-            kept = kept if self.step else "there is no checkpoint yet"
-            self.error = TrainingError(
-                f"the loss or the gradient of step {bad + 1} is not finite (NaN or infinite) in "
-                f"{self.workdir}; training stopped, {kept}. Try a lower train.learning_rate (now "
-                f"{self.config.train.learning_rate:g}), train.clip_norm = 1 (now "
-                f"{self.config.train.clip_norm:g}) or train.warmup_steps"
-            )
-        return bad < 0
+            self._diverged(f"the loss or the gradient of step {bad + 1}")
+        return self.error is None
+
+    def _diverged(self, what: str) -> None:
+        kept = f"the checkpoint of step {self.step} is kept"
+        kept = kept if self.step else "there is no checkpoint yet"
+        self.error = TrainingError(
+            f"{what} is not finite (NaN or infinite) in {self.workdir}; training stopped, {kept}."
+            f" Try a lower train.learning_rate (now {self.config.train.learning_rate:g}),"
+            f" train.clip_norm = 1 (now {self.config.train.clip_norm:g}) or train.warmup_steps"
+        )
 
     def log(self, step: int, window: dict[str, Any], numbers: Numbers) -> float:
         """Writes the line of the sums since the last one; returns how many tokens they cover."""
@@ -149,6 +151,8 @@ class Member(Lane):
         self.logs.metrics(step, metrics)
         if self.selection.update(step, metrics):
             self._checkpoints.save_best(step, params)
+        if math.isnan(metrics[self.selection.metric]):
+            self._diverged(f"{self.selection.metric} after step {step}")
 
     def save(self, step: int, state: TrainState, data: dict[str, Any], seconds: float) -> None:
         """A checkpoint of this very moment, unless there is one."""

@@ -29,7 +29,7 @@ def test_overrides_have_the_type_of_their_key():
             "--config.model.attention.score=concat",
             "--config.data.joint_vocabulary",
             "--noconfig.model.encoder.bidirectional",
-            "--config.evaluation.modes=('forced',)",
+            "--config.evaluation.modes=forced,greedy",
             "--config.evaluation.show=('je suis étudiant', 'il mange')",
         ]
     )
@@ -39,11 +39,14 @@ def test_overrides_have_the_type_of_their_key():
         "model.attention.score": "concat",
         "data.joint_vocabulary": True,
         "model.encoder.bidirectional": False,
-        "evaluation.modes": ("forced",),
+        "evaluation.modes": ("forced", "greedy"),
         "evaluation.show": ("je suis étudiant", "il mange"),
     }
     assert configs.load("configs/default.py", values).train.epochs == 3.0
     assert common.parse_overrides([]) == {}
+    for written in ("('forced','free')", "'forced','free'"):
+        modes = common.parse_overrides([f"--config.evaluation.modes={written}"])
+        assert modes == {"evaluation.modes": ("forced", "free")}
 
 
 @pytest.mark.parametrize(

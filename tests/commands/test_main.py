@@ -45,6 +45,7 @@ def test_every_verb_explains_itself(capsys, verb):
     [
         (["train"], "--workdir=... is missing"),
         (["train", "--wrkdir=x"], "no flag --wrkdir; did you mean --workdir?"),
+        (["train", "--workdir=x", "--seed=3"], "no flag --seed; did you mean --config.seed?"),
         (["train", "--workdir=x", "extra"], "unexpected argument extra"),
         (["train", "--workdir=x", "--config.seed=1"], "--config.seed=1 needs --config=FILE.py"),
         (["train", "--workdir=x", "--platform=cuda"], "<cpu|gpu|tpu>"),

@@ -90,8 +90,17 @@ def test_prepare_writes_what_reports_read(plan, file, tmp_path):
         assert configs.flatten(saved) == configs.flatten(run.config)
 
 
+def test_a_config_can_be_mended_before_its_run_begins(plan, file, tmp_path):
+    runner.prepare(plan)
+    mended = runner.make_plan(file, tmp_path / "sweep", {"train.epochs": 2.0}, seeds=2)
+    assert runner.prepare(mended) == mended.runs
+    assert configs.read(mended.runs[0].folder / "config.json").train.epochs == 2.0
+
+
 def test_a_changed_config_is_not_mixed_in(plan, file, tmp_path):
     runner.prepare(plan)
+    for run in plan.runs:
+        (run.folder / "checkpoints" / "last" / "50").mkdir(parents=True)
     before = (tmp_path / "sweep" / "sweep.json").read_text()
     changed = runner.make_plan(file, tmp_path / "sweep", {"train.epochs": 2.0}, seeds=3)
     with pytest.raises(InputError) as caught:
@@ -147,6 +156,16 @@ def test_execute_skips_finished_runs_and_goes_on(plan):
     assert asked[1] == ["score=general/seed1"]
     assert text.startswith("4 of 4 runs are done")
     assert "same command" not in text
+
+
+def test_what_another_sweep_has_done_meanwhile_is_done(plan):
+    def executor(jobs):
+        ended, *others = [run for job in jobs for run in job]
+        (ended.folder / "DONE").write_text("{}")
+        return [runner.Outcome(run, "busy", 1.0) for run in (ended, *others)]
+
+    outcomes = runner.execute(plan, executor)
+    assert [outcome.state for outcome in outcomes] == ["done", "busy", "busy", "busy"]
 
 
 def test_a_failure_keeps_its_reason_until_the_run_begins_again(plan):

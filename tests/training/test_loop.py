@@ -1,6 +1,7 @@
 """The loop around a toy step: what is written when, who decides, and stops of every kind."""
 
 import json
+import math
 import os
 import signal
 
@@ -108,6 +109,16 @@ def test_the_best_checkpoint_is_the_best(toy, tmp_path):
     assert saved.step == 20
     np.testing.assert_array_equal(saved.tree["w"], seen[20])
     assert not np.array_equal(seen[20], seen[10]) and not np.array_equal(seen[20], seen[30])
+
+
+def test_a_validation_that_is_no_number_ends_the_run(toy, tmp_path):
+    """Also where the losses of training stay finite; the checkpoint before it is kept."""
+    values = iter([3.0, math.nan, 2.0])
+    words = r"valid/loss after step 20 is not finite.*the checkpoint of step 10 is kept"
+    with pytest.raises(member.TrainingError, match=words):
+        toy(lambda params, step: {"valid/loss": next(values)}, steps=50)
+    last = tmp_path / "run" / "checkpoints" / "last"
+    assert [path.name for path in last.iterdir()] == ["10"]
 
 
 def test_early_stopping_stays_stopped(toy, tmp_path):

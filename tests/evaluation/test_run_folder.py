@@ -1,0 +1,71 @@
+"""A run's folder: what is refused there, and what a start that failed leaves."""
+
+import pytest
+
+from seq2seq_jax import config as configs
+from seq2seq_jax.evaluation import run
+from seq2seq_jax.evaluation.assembly import begin
+from seq2seq_jax.types import InputError
+from tests.evaluation.test_population_folders import SMALL
+
+LETTERS = "abcdefgh"
+
+
+def pairs(count: int) -> str:
+    lines = (f"{LETTERS[i % 8]} {LETTERS[i // 8]}\tx {LETTERS[i % 8]}\n" for i in range(count))
+    return "".join(lines)
+
+
+@pytest.fixture
+def config(tmp_path):
+    (tmp_path / "my pairs.tsv").write_text(pairs(40))
+    text = {"name": "text", "dir": str(tmp_path), "train": "my pairs.tsv", "batch_size": 4}
+    values = {f"data.{key}": value for key, value in text.items()}
+    return configs.load("configs/default.py", SMALL | values)
+
+
+def test_other_data_than_in_training_are_refused(config, tmp_path, capsys):
+    """A split is a matter of all pairs: with five more, most of the test was trained on."""
+    folder = tmp_path / "run"
+    trained = run.train(config, folder)
+    assert run.train(config, folder).step == trained.step
+    assert f"{folder} is done" in capsys.readouterr().out
+    before = trained.evaluate("test", ["greedy"])
+    (tmp_path / "my pairs.tsv").write_text(pairs(45))
+    (folder / "DONE").unlink()
+    words = r"began with other pairs.*\n  train had 24 pairs, \w+ and has 29 pairs, \w+"
+    for act in (lambda: run.load_run(folder).evaluate(), lambda: run.train(config, folder)):
+        with pytest.raises(InputError, match=words):
+            act()
+    (tmp_path / "my pairs.tsv").write_text(pairs(40))
+    assert run.load_run(folder).evaluate("test", ["greedy"]) == before
+    (folder / "vocabulary" / "pairs.json").unlink()  # a run of an earlier version
+    assert run.load_run(folder).evaluate("test", ["greedy"]) == before
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"data.train": "pairs.tsv"}, "the folder has my pairs.tsv"),
+        ({"data.valid": "empty.tsv"}, "the valid split is empty"),
+        ({"data.test": "empty.tsv"}, "the test split is empty; set data.test or data.test_size"),
+        ({"train.best_metric": "valid/aer"}, "valid/aer needs gold links"),
+    ],
+    ids=str,
+)
+def test_a_start_that_fails_takes_the_mended_config(config, tmp_path, change, message):
+    (tmp_path / "empty.tsv").touch()
+    wrong = configs.load("configs/default.py", configs.flatten(config) | change)
+    with pytest.raises(InputError, match=message):
+        run.train(wrong, tmp_path / "run")
+    begin(config, tmp_path / "run")
+    assert configs.differences(configs.read(tmp_path / "run" / "config.json"), config) == []
+    assert not (tmp_path / "run" / "vocabulary").exists()
+
+
+def test_a_run_that_has_begun_keeps_its_config(config, tmp_path):
+    (tmp_path / "run" / "checkpoints" / "last" / "4").mkdir(parents=True)
+    configs.save(config, tmp_path / "run" / "config.json")
+    other = configs.load("configs/default.py", configs.flatten(config) | {"seed": 3})
+    with pytest.raises(InputError, match="seed was 0 and is now 3"):
+        begin(other, tmp_path / "run")
