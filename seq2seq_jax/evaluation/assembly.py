@@ -87,7 +87,9 @@ def begin(config: ConfigDict, workdir: Path) -> None:
     if groups.begun(workdir):
         same_config(config, workdir)
     else:
-        groups.clear(workdir)
+        if (workdir / "config.json").exists():
+            configs.read(workdir / "config.json")  # a folder of something else is left alone
+            groups.clear(workdir)
         configs.save(config, workdir / "config.json")
     (workdir / "FAILED").unlink(missing_ok=True)
     write_environment(workdir)

@@ -63,6 +63,20 @@ def test_a_start_that_fails_takes_the_mended_config(config, tmp_path, change, me
     assert not (tmp_path / "run" / "vocabulary").exists()
 
 
+@pytest.mark.parametrize("foreign", [None, '{"architectures": []}'])
+def test_what_is_not_a_runs_is_left_alone(config, tmp_path, foreign):
+    weights = tmp_path / "mine" / "checkpoints" / "weights.bin"
+    weights.parent.mkdir(parents=True)
+    weights.touch()
+    if foreign is None:
+        begin(config, tmp_path / "mine")
+    else:
+        (tmp_path / "mine" / "config.json").write_text(foreign)
+        with pytest.raises(InputError, match="not a config of this version"):
+            begin(config, tmp_path / "mine")
+    assert weights.exists()
+
+
 def test_a_run_that_has_begun_keeps_its_config(config, tmp_path):
     (tmp_path / "run" / "checkpoints" / "last" / "4").mkdir(parents=True)
     configs.save(config, tmp_path / "run" / "config.json")
