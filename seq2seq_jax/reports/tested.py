@@ -33,7 +33,7 @@ def _read(results: Results, cell: str, seed: int, split: str) -> Tested | None:
             references = [references_of(line) for line in lines]
             results.cache[key] = Tested(
                 [source_words(line["source_tokens"]) for line in lines],
-                [(line["index"], line["source"], references_of(line)) for line in lines],
+                [(x["index"], x["source"], own) for x, own in zip(lines, references, strict=True)],
                 sentence_statistics([line["hypothesis"] for line in lines], references, COUNTS),
             )
     return results.cache[key]

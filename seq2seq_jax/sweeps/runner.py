@@ -128,7 +128,7 @@ def prepare(plan: Plan) -> list[Run]:
             )
     changed = []
     for run in plan.runs:
-        if groups.begun(run.folder) or claims.holder(run.folder):
+        if _taken(run.folder):
             before = configs.read(run.folder / "config.json")
             changed += [f"{run.name}: {x}" for x in configs.differences(before, run.config)]
     if changed:
@@ -138,10 +138,15 @@ def prepare(plan: Plan) -> list[Run]:
         )
     for run in plan.runs:
         run.folder.mkdir(parents=True, exist_ok=True)
-        if not (groups.begun(run.folder) or claims.holder(run.folder)):
+        if not _taken(run.folder):
             configs.save(run.config, run.folder / "config.json")
     write_json(plan.folder / "sweep.json", plan.description)
     return [run for run in plan.runs if state(run) != "done"]
+
+
+def _taken(folder: Path) -> bool:
+    """Whether a run has begun there, or is about to; before that its config may still change."""
+    return groups.begun(folder) or bool(claims.holder(folder))
 
 
 def state(run: Run) -> str:

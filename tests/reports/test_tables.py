@@ -1,4 +1,5 @@
 import csv
+import html
 import io
 import json
 import math
@@ -177,6 +178,11 @@ def test_significance_is_marked_and_listed(tmp_path):
     assert "| c | +1.0 | -2.0 to +4.0 | 0.500 |" in text
     rows = list(csv.DictReader(io.StringIO(formats.comma_separated(table_of(folder, comparisons)))))
     assert [row["exact match (%) p"] for row in rows] == ["", "0.002", "0.5"]
+
+
+def test_a_p_below_the_last_digit_is_not_printed_as_zero(tmp_path):
+    folder = one_metric(tmp_path, "bleu", a=[1.0, 1.0001], b=[5.0, 5.0001])
+    assert "| b | +4.00 | <0.001 |" in html.unescape(markdown(table_of(folder)))
 
 
 def test_csv_reads_back_unrounded(tmp_path):

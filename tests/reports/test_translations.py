@@ -1,3 +1,5 @@
+import math
+
 import pytest
 
 from seq2seq_jax.reports import translations
@@ -54,6 +56,12 @@ def test_weights_and_gold_links_of_an_alignment():
     assert html.count('class="gold"') == 1
     # Gold links count the words of the reference: another translation has none.
     assert "gold" not in translations.alignment_html(line | {"hypothesis": "x z"})
+
+
+def test_a_weight_that_is_no_number_is_not_drawn():
+    line = {"source_tokens": ["a", "b"], "hypothesis_tokens": ["x"], "alignment": [[math.nan, 0.5]]}
+    text = translations.alignment_html(line | {"gold": None, "hypothesis": "x", "reference": "x"})
+    assert '<td></td><td style="--w:50"></td>' in text
 
 
 @pytest.mark.parametrize("weights", [None, [], [[0.0, 0.0, 0.0]] * 3])
