@@ -13,6 +13,7 @@ import ml_collections
 from seq2seq_jax.data.builders import BUILDERS, files, find
 from seq2seq_jax.data.holdout import complete
 from seq2seq_jax.data.sources import TFDS, drop_empty
+from seq2seq_jax.files import locked
 from seq2seq_jax.types import InputError, Splits
 
 SPLITS = {
@@ -56,7 +57,10 @@ def load_tfds(data: ml_collections.ConfigDict) -> Splits:
 
 
 def prepare(data: ml_collections.ConfigDict):
-    """The builder of the data set, its array_record files written."""
+    """The builder of the data set, its array_record files written.
+
+    Of several processes, as a sweep starts them, one writes and the others wait for it.
+    """
     import tensorflow_datasets as tfds
 
     name = data.name.removeprefix(TFDS)
@@ -77,11 +81,16 @@ def prepare(data: ml_collections.ConfigDict):
             raise InputError(f"data.dir is empty. {own.MANUAL_DOWNLOAD_INSTRUCTIONS}")
     with _quiet(tfds), _explained(tfds, name, manual):
         builder: Any = tfds.builder(name, data_dir=root, file_format="array_record")
-        builder.download_and_prepare(
-            download_config=tfds.download.DownloadConfig(
-                manual_dir=manual or None, try_download_gcs=False
+        if builder.is_prepared():  # perhaps in a folder that cannot be written
+            return builder
+        with locked(root / f"{base}.lock"):
+            # A builder learns on creation what is prepared: another process may just have done so.
+            builder = tfds.builder(name, data_dir=root, file_format="array_record")
+            builder.download_and_prepare(
+                download_config=tfds.download.DownloadConfig(
+                    manual_dir=manual or None, try_download_gcs=False
+                )
             )
-        )
     return builder
 
 

@@ -7,6 +7,7 @@ import socket
 from collections.abc import Generator
 from pathlib import Path
 
+from seq2seq_jax.files import locked
 from seq2seq_jax.types import InputError
 
 NAME = "claim.json"
@@ -23,13 +24,9 @@ def claim(folder: Path) -> Generator[None]:
     A claim says who holds it (host, process id, start of the process). One whose process on this
     host is gone is taken over; one of another host cannot be checked and counts as alive.
     """
-    import fcntl  # not on Windows
-
-    folder.mkdir(parents=True, exist_ok=True)
     path = folder / NAME
     # The lock covers looking and writing, so that of two processes that find a dead claim one wins.
-    with path.open("a+", encoding="utf-8") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
+    with locked(path) as file:
         if owner := _holder(path):
             raise Busy(
                 f"{folder}: process {owner['pid']} on {owner['host']} trains in it;"

@@ -1,10 +1,13 @@
 """tensorflow-datasets without TensorFlow: any data set with two texts, and the own builders."""
 
+import contextlib
 import gzip
 import shutil
 import subprocess
 import sys
+import threading
 import zipfile
+from concurrent.futures import ThreadPoolExecutor
 from hashlib import sha256
 from pathlib import Path
 from types import SimpleNamespace
@@ -147,6 +150,32 @@ def test_tensorflow_and_jax_are_not_imported(tmp_path):
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.split("\n")[:2] == ["9", "[]"]  # and what the library prints is elsewhere
+
+
+def test_processes_that_start_together_prepare_once(monkeypatch):
+    """As a sweep's workers do: without the lock both write, and the second cannot rename."""
+    both, written = threading.Barrier(2), []
+    make = TinyTranslate._generate_examples
+
+    def meet(self, count):
+        with contextlib.suppress(threading.BrokenBarrierError):
+            both.wait(timeout=1)
+        written.append(count)
+        yield from make(self, count)
+
+    monkeypatch.setattr(TinyTranslate, "_generate_examples", meet)
+    monkeypatch.setattr(sys, "stdout", sys.stdout)  # redirected by both, restored in any order
+    with ThreadPoolExecutor(2) as pool:
+        first, second = pool.map(lambda _: load_pairs(data("tiny_translate/pt_to_en")), range(2))
+    assert written == [60, 3]
+    assert first == second
+
+
+def test_what_is_prepared_is_read_from_a_folder_that_cannot_be_written(monkeypatch):
+    """Permissions do not stop root, so that the lock itself is forbidden here."""
+    first = load_pairs(data("tiny_translate/pt_to_en"))
+    monkeypatch.setattr("seq2seq_jax.data.tfds_source.locked", None)
+    assert load_pairs(data("tiny_translate/pt_to_en")) == first
 
 
 def test_prepared_data_lies_in_the_cache(monkeypatch):
