@@ -150,6 +150,7 @@ def get_config() -> ml_collections.ConfigDict:
     evaluation.max_length_factor = 2.0  # a search stops at factor * source length + extra tokens
     evaluation.max_length_extra = 10
     evaluation.unknown = True  # whether a search may choose <unk>
+    evaluation.replace_unknown = False  # in a test: <unk> becomes the most attended source word
     evaluation.beam = 1  # K of beam search; above 1 the test has the mode beam besides greedy
     evaluation.length_penalty = "none"  # none | average | power | gnmt: what log p is divided by
     evaluation.length_alpha = 1.0  # exponent of power and gnmt

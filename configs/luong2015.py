@@ -10,8 +10,8 @@ The folder of `multi30k` has to hold train, val and test_2016_flickr as .en and 
 Command: ./launch.sh sweep --config=configs/luong2015.py --workdir=runs/luong2015 --workers=2 \
     --config.data.dir=FOLDER
     or, at the paper's size, --config=configs/luong2015.py:wmt14
-Cost: 14 runs, of about 12 minutes each on one core (multi30k); a week each on one GPU of 2015
-    (wmt14)
+Cost: 14 trainings (the last cell takes one over) of about 14 minutes each on one core (multi30k); a
+    week each on one GPU of 2015 (wmt14)
 Expected: see experiments/luong2015/
 """
 
@@ -122,4 +122,11 @@ def sweep(data="multi30k"):
             for where in ("global", "local_m", "local_p")
             for name in ("dot", "general", "concat")
         ),
+        {
+            cell: "local_p-general+unk",
+            window: "local_p",
+            score: "general",
+            **products,
+            "evaluation.replace_unknown": True,
+        },
     ]

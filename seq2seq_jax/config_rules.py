@@ -28,6 +28,8 @@ def rules(config: ConfigDict) -> Iterator[str]:
             "evaluation.max_length_factor and evaluation.max_length_extra are both 0, so that no"
             " token could be generated; set one of them"
         )
+    if config.evaluation.replace_unknown and config.model.attention.score == "none":
+        yield "evaluation.replace_unknown needs alignments, which score = none does not have"
 
 
 def _data_rules(data: ConfigDict) -> Iterator[str]:

@@ -192,6 +192,10 @@ BAD_COMBINATIONS = [
         {"evaluation.max_length_factor": 0.0, "evaluation.max_length_extra": 0},
         "no token could be generated",
     ),
+    (
+        {"evaluation.replace_unknown": True, "model.attention.score": "none"},
+        "evaluation.replace_unknown needs alignments",
+    ),
     ({"data.name": "text"}, "needs data.train"),
     ({"data.name": "text", "data.train": "a.tsv"}, "needs data.valid or data.valid_size"),
     ({"data.task.min_length": 9, "data.task.max_length": 3}, "data.task.min_length = 9 is above"),

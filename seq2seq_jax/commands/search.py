@@ -16,8 +16,10 @@ KEYS = {
     "max_length_extra": "See max_length_factor.",
     "batch_size": "Sentences searched at once.",
     "unknown": "Whether <unk> may be chosen.",
+    "replace_unknown": "Put the source word that was attended most in the place of <unk>.",
 }
 RANKING = ("length_penalty", "length_alpha", "coverage_penalty", "min_length", "block_ngrams")
+BOOLEAN = ("unknown", "replace_unknown")
 WHOLE = ("beam", "min_length", "block_ngrams", "max_length_extra", "batch_size")
 
 
@@ -39,7 +41,7 @@ def define(values: flags.FlagValues) -> None:
         text = f"{help_text} Without it, as the config says."
         if name == "length_penalty":
             flags.DEFINE_string(name, None, text, flag_values=values)
-        elif name == "unknown":
+        elif name in BOOLEAN:
             flags.DEFINE_boolean(name, None, text, flag_values=values)
         elif name in WHOLE:
             flags.DEFINE_integer(name, None, text, 0, flag_values=values)

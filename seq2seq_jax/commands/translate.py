@@ -58,12 +58,6 @@ def define() -> flags.FlagValues:
         "top_p", 1.0, "Draw from the likeliest tokens of this mass.", flag_values=values
     )
     flags.DEFINE_integer("seed", 0, "Of what is drawn.", flag_values=values)
-    flags.DEFINE_boolean(
-        "replace_unknown",
-        False,
-        "Put the source word that was attended most in the place of <unk>.",
-        flag_values=values,
-    )
     flags.DEFINE_string(
         "dictionary",
         None,
@@ -143,12 +137,12 @@ class Translate:
         else:
             self.strategy = None
         search.check(values, beam=isinstance(self.strategy, BeamSearch))
-        for name in ("replace_unknown", "pharaoh", "attention"):
+        for name in ("pharaoh", "attention"):
             if values[name].value and not self.model.attends:
                 raise InputError(f"--{name}: a model without attention has no aligned words")
         known = read_dictionary(Path(values.dictionary)) if values.dictionary else {}
         self.dictionary = {self.model.source.normalize_text(word): known[word] for word in known}
-        self.replaces, self.longest = values.replace_unknown, values.longest
+        self.replaces, self.longest = evaluation.replace_unknown, values.longest
         self.lines = 0
         self.unknown: Counter[str] = Counter()
         self.cut: list[int] = []

@@ -80,12 +80,16 @@ def prepare(data: ml_collections.ConfigDict):
         elif own.needs_folder:
             raise InputError(f"data.dir is empty. {own.MANUAL_DOWNLOAD_INSTRUCTIONS}")
     with _quiet(tfds), _explained(tfds, name, manual):
-        builder: Any = tfds.builder(name, data_dir=root, file_format="array_record")
+
+        def make() -> Any:
+            return tfds.builder(name, data_dir=root, file_format="array_record")
+
+        builder = make()
         if builder.is_prepared():  # perhaps in a folder that cannot be written
             return builder
         with locked(root / f"{base}.lock"):
             # A builder learns on creation what is prepared: another process may just have done so.
-            builder = tfds.builder(name, data_dir=root, file_format="array_record")
+            builder = make()
             builder.download_and_prepare(
                 download_config=tfds.download.DownloadConfig(
                     manual_dir=manual or None, try_download_gcs=False

@@ -141,7 +141,8 @@ def evaluate(
     modes: Sequence[str],
 ) -> dict[str, Any]:
     """Scores a split; gives what `write_evaluation` does, which writes where there is a workdir."""
-    found = evaluator(params, split, modes, counts=tuple(TEXT_COUNTS))
+    replaces = evaluator.evaluation.replace_unknown
+    found = evaluator(params, split, modes, counts=tuple(TEXT_COUNTS), replaces=replaces)
     return write_evaluation(workdir, found, evaluator.data, split, step, modes)
 
 

@@ -91,9 +91,16 @@ class Ensemble(Translates):
 
     def _scored(self, split: str, modes: Sequence[str]) -> tuple[Evaluation, Data]:
         data = load_again(self.config, self.runs[0].workdir)
-        searches = searches_of(self.config.evaluation, modes)
-        counts = tuple(TEXT_COUNTS)
-        found = score_searches(self._translator, self._parts, data, split, searches, counts=counts)
+        evaluation = self.config.evaluation
+        found = score_searches(
+            self._translator,
+            self._parts,
+            data,
+            split,
+            searches_of(evaluation, modes),
+            counts=tuple(TEXT_COUNTS),
+            replaces=evaluation.replace_unknown,
+        )
         return found, data
 
     def _made_of(self, folder: Path) -> dict[str, Any]:

@@ -23,6 +23,7 @@ from seq2seq_jax.data import Data, Encoded
 from seq2seq_jax.data.batching import Batches, choose_buckets, lengths
 from seq2seq_jax.decoding.strategies import BeamSearch
 from seq2seq_jax.decoding.translate import Translation, Translator
+from seq2seq_jax.decoding.unknown import replace_unknown
 from seq2seq_jax.evaluation.alignment import gold_counts
 from seq2seq_jax.evaluation.diagnostics import alignment_sums, diagnostics
 from seq2seq_jax.evaluation.metrics import (
@@ -122,10 +123,13 @@ class Evaluator:
         modes: Sequence[str],
         limit: int = 0,
         counts: Sequence[str] = QUICK,
+        *,
+        replaces: bool = False,
     ) -> Evaluation:
         """Scores the first `limit` examples of `split` (0: all). Raises InputError.
 
-        `counts` of `metrics.TEXT_COUNTS`: what is compared of texts.
+        `counts` of `metrics.TEXT_COUNTS`: what is compared of texts. With `replaces`, each <unk>
+        of a translation is replaced first.
         """
         if unknown := [mode for mode in modes if mode not in MODES]:
             raise InputError(f"unknown evaluation mode {unknown[0]}; there are {', '.join(MODES)}")
@@ -139,7 +143,9 @@ class Evaluator:
             free, _ = self._tokens(params, encoded, pairs, forced=False)
             statistics["_free"] |= {"nats": free["nats"]}
         searches = searches_of(self.evaluation, modes)
-        found = score_searches(self.translator, [params], self.data, split, searches, limit, counts)
+        found = score_searches(
+            self.translator, [params], self.data, split, searches, limit, counts, replaces=replaces
+        )
         for ending, part in found.statistics.items():
             statistics[ending] |= part
         return Evaluation(dict(statistics), found.translations, attended)
@@ -194,14 +200,25 @@ def score_searches(
     searches: Mapping[str, BeamSearch | None],
     limit: int = 0,
     counts: Sequence[str] = QUICK,
+    *,
+    replaces: bool = False,
 ) -> Evaluation:
-    """Translations of the first `limit` examples of a split (0: all), and what they score."""
+    """Translations of the first `limit` examples of a split (0: all), and what they score.
+
+    With `replaces`, each <unk> has become the source word that was attended most.
+    """
     encoded, pairs = _first(data, split, limit)
     statistics: dict[str, Statistics] = {}
     translations: dict[str, list[Translation]] = {}
     for mode, strategy in searches.items():
         found = translator.search(params, encoded.source, strategy)
         translations[mode] = [best for best, *_ in found]
+        if replaces:
+            words = [data.source.tokenize(pair.source) for pair in pairs]
+            translations[mode] = [
+                replace_unknown(best, tokens, data.target, {})
+                for best, tokens in zip(translations[mode], words, strict=True)
+            ]
         texts = [best.text for best in translations[mode]]
         references = references_of(data, pairs)
         statistics[SUFFIXES[mode]] = sentence_statistics(texts, references, counts)

@@ -24,6 +24,7 @@ TESTED = (
     "evaluation.coverage_penalty",
     "evaluation.min_length",
     "evaluation.block_ngrams",
+    "evaluation.replace_unknown",
     "evaluation.show",
 )
 LOGS = ("metrics.jsonl", "timing.jsonl")

@@ -1,8 +1,14 @@
+import json
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 
 from seq2seq_jax.data import Data, Encoded
 from seq2seq_jax.data.vocabulary import Vocabulary
+from seq2seq_jax.decoding.translate import Translation, Translator
+from seq2seq_jax.evaluation.assembly import evaluate as evaluate_split
+from seq2seq_jax.evaluation.ensemble import Ensemble
 from seq2seq_jax.evaluation.evaluator import Evaluator
 from seq2seq_jax.evaluation.metrics import scores, total
 from seq2seq_jax.types import SPECIALS, Pair, Splits
@@ -20,7 +26,7 @@ def small_data(gold):
     batch = small_batch(targets=(4, 2, 1, 5))
     sides = [[row[row > 0] for row in ids] for ids in (batch.source_BS, batch.target_BT)]
     vocabularies = [
-        Vocabulary("space", False, "NFC", (*SPECIALS, *map(str, range(size - len(SPECIALS)))))
+        Vocabulary("space", False, "nfc", (*SPECIALS, *map(str, range(size - len(SPECIALS)))))
         for size in (SOURCE_SIZE, TARGET_SIZE)
     ]
     texts = [[" ".join(map(str, row)) for row in side] for side in sides]
@@ -108,3 +114,47 @@ def test_another_temperature_is_the_same_program():
     own = evaluate(batch_size=config.evaluation.batch_size, **{"attention.temperature": 0.25})
     assert other == pytest.approx(own, rel=1e-5)
     assert other["alignment_entropy"] < one["alignment_entropy"]
+
+
+class Ignorant(Translator):
+    """A translator that knows no word, and attends to the first one of the source."""
+
+    def __init__(self):
+        pass
+
+    def search(self, params, sources, strategy):
+        tokens, alignment_TS = ["<unk>", "</s>"], np.eye(8)[[0, 7]]
+        return [[Translation("<unk>", -1.0, -1.0, tokens, [], alignment_TS)] for _ in sources]
+
+
+@pytest.fixture
+def replacing():
+    """An evaluator whose config replaces unknown words."""
+    config = small_config()
+    config.evaluation.replace_unknown = True
+    evaluator = Evaluator(config, small_model()[0], small_data(GOLD), ((8, 8),))
+    evaluator.translator = Ignorant()
+    return evaluator
+
+
+def test_a_test_replaces_unknown_words_and_a_validation_does_not(replacing, tmp_path):
+    """Twins that test otherwise share a training, so that nothing of it may differ."""
+    sources = [pair.source.split() for pair in replacing.data.pairs.test]
+    found = replacing((), "test", ["greedy"]).translations["greedy"]
+    assert [one.text for one in found] == ["<unk>"] * len(sources)
+    evaluate_split(tmp_path, replacing, (), 1, "test", ["greedy"])
+    lines = (tmp_path / "predictions" / "test.jsonl").read_text(encoding="utf-8").splitlines()
+    assert [json.loads(line)["hypothesis"] for line in lines] == [words[0] for words in sources]
+
+
+def test_an_ensemble_replaces_unknown_words(replacing, monkeypatch):
+    run = SimpleNamespace(workdir=None, config=SimpleNamespace(evaluation=replacing.evaluation))
+    ensemble = Ensemble.__new__(Ensemble)
+    ensemble.runs, ensemble.config = [run], run.config
+    ensemble._translator, ensemble._parts = replacing.translator, []
+    monkeypatch.setattr(
+        "seq2seq_jax.evaluation.ensemble.load_again", lambda config, folder: replacing.data
+    )
+    found, _ = ensemble._scored("test", ["greedy"])
+    sources = [pair.source.split() for pair in replacing.data.pairs.test]
+    assert [one.text for one in found.translations["greedy"]] == [words[0] for words in sources]

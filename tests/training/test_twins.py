@@ -10,7 +10,7 @@ from seq2seq_jax.evaluation import run
 from seq2seq_jax.training import loop, twins
 from tests.evaluation.test_population_folders import SMALL
 
-SEARCH = {"beam": 3, "length_penalty": "average", "min_length": 2}
+SEARCH = {"beam": 3, "length_penalty": "average", "min_length": 2, "replace_unknown": True}
 BEAM = {f"evaluation.{key}": value for key, value in SEARCH.items()}
 
 
