@@ -29,6 +29,7 @@ def get_config() -> ml_collections.ConfigDict:
     data.train = ""  # text: "train.de.gz train.en.gz" (parallel files) or "pairs.tsv"
     data.valid = ""  # likewise; empty: data.valid_size pairs are held out of train
     data.test = ""  # likewise; empty: data.test_size pairs are held out of train
+    # A third parallel file has gold links, as "0-0 1-2 2p1" (p: possible): "a.de a.en a.links".
     data.columns = (0, 1)  # TSV: columns of source and target; or feature names (tfds: (): found)
     data.seed = 0  # of generated data, of the random hold-out, of a shared order
     data.train_size = 0  # pairs; 0 = all (text), the task's own default (tasks)

@@ -26,13 +26,15 @@ class Pair(NamedTuple):
 
     `alignment` holds gold links (source word, target word), counted from 0 over the words of the
     two sides, without start or end tokens; None where no gold alignment is known. `alternatives`
-    are further targets that are as right: other translations, other pronunciations.
+    are further targets that are as right: other translations, other pronunciations. `possible`
+    are links that an alignment may have or lack.
     """
 
     source: str
     target: str
     alignment: tuple[tuple[int, int], ...] | None = None
     alternatives: tuple[str, ...] = ()
+    possible: tuple[tuple[int, int], ...] = ()
 
     @property
     def references(self) -> tuple[str, ...]:

@@ -9,6 +9,7 @@ from pathlib import Path
 import ml_collections
 
 from seq2seq_jax.data.holdout import complete
+from seq2seq_jax.data.links import with_links
 from seq2seq_jax.types import InputError, Pair, Splits
 
 TFDS = "tfds:"
@@ -56,48 +57,53 @@ def load_text(data: ml_collections.ConfigDict) -> Splits:
 def read_pairs(data: ml_collections.ConfigDict, split: str) -> tuple[list[Pair], list[str]]:
     """The pairs of one split's files, and a note on pairs with an empty side, which are left out.
 
-    Two names separated by a space are parallel files, source first; one name is a TSV whose
-    columns `data.columns` (counted from 0) hold source and target.
+    Two names separated by a space are parallel files, source first, and a third one has their gold
+    links (`links`); one name is a TSV whose columns `data.columns` (counted from 0) hold source and
+    target.
     """
     key = f"data.{split}"
     folder = Path(data.dir).expanduser()
     one = (folder / data[split]).is_file()  # its name may hold spaces
     paths = [folder / name for name in ([data[split]] if one else data[split].split())]
-    if len(paths) == 2:
-        sources, targets = (read_lines(path, key) for path in paths)
-        if len(sources) != len(targets):
-            raise InputError(
-                f"{key}: parallel files must have the same number of lines, but {paths[0]} has "
-                f"{len(sources)} and {paths[1]} has {len(targets)}"
-            )
-        rows = list(zip(sources, targets, strict=True))
+    if len(paths) in (2, 3):
+        lines = [read_lines(path, key) for path in paths]
+        for path, own in zip(paths[1:], lines[1:], strict=True):
+            if len(own) != len(lines[0]):
+                raise InputError(
+                    f"{key}: parallel files must have the same number of lines, but {paths[0]} has "
+                    f"{len(lines[0])} and {path} has {len(own)}"
+                )
+        pairs = [as_pair(*row) for row in zip(*lines[:2], strict=True)]
+        if len(paths) == 3:
+            if {data.source.tokens, data.target.tokens} != {"space"}:
+                raise InputError(
+                    f"{key}: {paths[2]} links the words between spaces, so that data.source.tokens "
+                    "and data.target.tokens have to be space"
+                )
+            pairs = with_links(pairs, lines[2], paths[2])
     elif len(paths) == 1:
         rows = _columns(paths[0], read_lines(paths[0], key), data.columns)
+        pairs = [as_pair(*row) for row in rows]
     else:
         raise InputError(
             f"{key}={data[split]!r} names {len(paths)} files: name two parallel files, separated "
-            "by a space, or one TSV"
+            "by a space, a third one with their gold links if there is one, or one TSV"
         )
-    return drop_empty(rows, split, str(paths[0]))
+    return drop_empty(pairs, split, str(paths[0]))
 
 
-def drop_empty(
-    rows: Sequence[tuple[str, ...]], split: str, place: str
-) -> tuple[list[Pair], list[str]]:
-    """The rows as pairs, stripped, and a note that counts those with an empty side.
-
-    A row is source, target, and alternatives to the target if there are any.
-    """
-    stripped = [_pair(*row) for row in rows]
-    pairs = [pair for pair in stripped if pair.source and pair.target]
-    if len(pairs) == len(stripped):
+def drop_empty(found: Sequence[Pair], split: str, place: str) -> tuple[list[Pair], list[str]]:
+    """The pairs whose sides have text, and a note that counts the others."""
+    pairs = [pair for pair in found if pair.source and pair.target]
+    if len(pairs) == len(found):
         return pairs, []
-    first = next(i for i, pair in enumerate(stripped) if not (pair.source and pair.target))
-    left_out = f"{len(stripped) - len(pairs)} pairs with an empty side left out"
+    first = next(i for i, pair in enumerate(found) if not (pair.source and pair.target))
+    left_out = f"{len(found) - len(pairs)} pairs with an empty side left out"
     return pairs, [f"{split}: {left_out}, first: {place}:{first + 1}"]
 
 
-def _pair(source: str, target: str, *more: str) -> Pair:
+def as_pair(source: str, target: str, *more: str) -> Pair:
+    """Source and target, stripped, and what else is as right as the target."""
     target = target.strip()
     others = (text for text in map(str.strip, more) if text and text != target)
     return Pair(source.strip(), target, alternatives=tuple(dict.fromkeys(others)))

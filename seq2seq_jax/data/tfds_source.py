@@ -12,7 +12,7 @@ import ml_collections
 
 from seq2seq_jax.data.builders import BUILDERS, files, find
 from seq2seq_jax.data.holdout import complete
-from seq2seq_jax.data.sources import TFDS, drop_empty
+from seq2seq_jax.data.sources import TFDS, as_pair, drop_empty
 from seq2seq_jax.files import locked
 from seq2seq_jax.types import InputError, Splits
 
@@ -46,8 +46,8 @@ def load_tfds(data: ml_collections.ConfigDict) -> Splits:
             (*(record[column] for column in columns), *(record[REFERENCES] if several else ()))
             for record in records
         ]
-        rows = [tuple(text.decode() for text in row) for row in rows]
-        given[split], note = drop_empty(rows, split, f"{data.name}, split {name}, example")
+        pairs = [as_pair(*(text.decode() for text in row)) for row in rows]
+        given[split], note = drop_empty(pairs, split, f"{data.name}, split {name}, example")
         notes += note
     if "train" not in given:
         raise InputError(

@@ -19,26 +19,39 @@ def gold_counts(
     source_words_B: Int[np.ndarray, " B"],
     target_words_B: Int[np.ndarray, " B"],
     gold: Sequence[Links],
+    possible: Sequence[Links] = (),
 ) -> Float[np.ndarray, "B C"]:
     """Compares each head, and the mean over heads, with the gold links of each row.
 
-    Counts that add up over sentences: gold links; then for the mean over heads and, with several,
-    for each head: links that match, that are proposed, and the sum of |s - s_gold| under the
-    weights, in words. Raises InputError where the array is too small for the words.
+    `gold` links are sure, `possible` ones neither demanded nor wrong. Counts that add up over
+    sentences: gold links; then for the mean over heads and, with several, for each head: how many
+    proposed links are sure plus how many are possible (a sure one counts twice), links that are
+    proposed, and the sum of |s - s_gold| under the weights, in words. Raises InputError where the
+    array is too small for the words.
     """
     mean_BT1S = alignment_BTNS.mean(axis=2, keepdims=True)
     single = alignment_BTNS.shape[2] == 1
     alignment_BTNS = np.concatenate([mean_BT1S, *([] if single else [alignment_BTNS])], axis=2)
-    # A link that is listed twice is one link.
-    links = [(row, s, t) for row, links in enumerate(gold) for s, t in {tuple(x) for x in links}]
-    row_G, source_G, target_G = np.array(links, np.int64).reshape(-1, 3).T
+    sure, either = _listed(gold), _listed(possible)
+    row_G, source_G, target_G = _columns(sure)
+    row_P, source_P, target_P = _columns(either - sure)
     link_BTN = hard_links(alignment_BTNS, source_words_B, target_words_B)
     rows, _, heads, _ = alignment_BTNS.shape
-    gold_B1, (matches_BN, distance_BN) = np.zeros((rows, 1)), np.zeros((2, rows, heads))
+    gold_B1, (agreed_BN, distance_BN) = np.zeros((rows, 1)), np.zeros((2, rows, heads))
     np.add.at(gold_B1, row_G, 1.0)
-    np.add.at(matches_BN, row_G, link_BTN[row_G, target_G] == source_G[:, None])
+    np.add.at(agreed_BN, row_G, 2.0 * (link_BTN[row_G, target_G] == source_G[:, None]))
+    np.add.at(agreed_BN, row_P, link_BTN[row_P, target_P] == source_P[:, None])
     np.add.at(distance_BN, row_G, _distances(alignment_BTNS[row_G, target_G], source_G))
-    return np.concatenate([gold_B1, matches_BN, (link_BTN >= 0).sum(axis=1), distance_BN], axis=1)
+    return np.concatenate([gold_B1, agreed_BN, (link_BTN >= 0).sum(axis=1), distance_BN], axis=1)
+
+
+def _listed(gold: Sequence[Links]) -> set[tuple[int, ...]]:
+    """(row, source word, target word) of each link, once."""
+    return {(row, *link) for row, links in enumerate(gold) for link in links}
+
+
+def _columns(links: set[tuple[int, ...]]) -> Int[np.ndarray, "3 G"]:
+    return np.array(sorted(links), np.int64).reshape(-1, 3).T
 
 
 def hard_links(
@@ -80,12 +93,12 @@ def gold_metrics(sums_C: Float[np.ndarray, " C"]) -> dict[str, float]:
     number that is not defined, for want of links, is left out.
     """
     gold = int(sums_C[0])
-    matches_N, proposed_N, distance_N = sums_C[1:].reshape(3, -1)
+    agreed_N, proposed_N, distance_N = sums_C[1:].reshape(3, -1)
     metrics: dict[str, float] = {}
     if (proposed_N + gold > 0).all():
         rates = [
-            alignment_error_rate(int(m), int(p), gold)
-            for m, p in zip(matches_N, proposed_N, strict=True)
+            alignment_error_rate(int(a), int(p), gold)
+            for a, p in zip(agreed_N, proposed_N, strict=True)
         ]
         metrics |= by_head("aer", rates[0], rates[1:])
     if gold:
@@ -94,15 +107,16 @@ def gold_metrics(sums_C: Float[np.ndarray, " C"]) -> dict[str, float]:
     return metrics
 
 
-def alignment_error_rate(matches: int, proposed: int, gold: int) -> float:
+def alignment_error_rate(agreed: int, proposed: int, sure: int) -> float:
     """AER = 1 - (|A∩S| + |A∩P|) / (|A| + |S|) (Och & Ney 2003), a fraction; 0 is perfect.
 
-    With sure = possible links, S = P = gold: 1 - 2 matches / (proposed + gold), and the counts may
-    be sums over a corpus. Raises InputError where there is no link at all.
+    A are the `proposed` links, S the `sure` ones, P those that are at least possible, S among
+    them; `agreed` = |A∩S| + |A∩P|. The counts may be sums over a corpus. Raises InputError where
+    there is no link at all.
     """
-    if proposed + gold == 0:
+    if proposed + sure == 0:
         raise InputError("no alignment error rate without links: none proposed, none in the gold")
-    return 1.0 - 2.0 * matches / (proposed + gold)
+    return 1.0 - agreed / (proposed + sure)
 
 
 def by_head(name: str, overall: float, heads: Sequence[float]) -> dict[str, float]:

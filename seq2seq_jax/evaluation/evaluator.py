@@ -251,4 +251,6 @@ def _compare(
         for side in (encoded.source, encoded.target)
     )
     gold = [pairs[i].alignment for i in index_I]
-    return index_I, gold_counts(alignment_BTNS[rows], source_words_I, target_words_I, gold)
+    possible = [pairs[i].possible for i in index_I]
+    words = source_words_I, target_words_I
+    return index_I, gold_counts(alignment_BTNS[rows], *words, gold, possible)

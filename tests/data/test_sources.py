@@ -73,7 +73,37 @@ def test_empty_sides_are_left_out_and_counted(tmp_path):
     assert splits.notes[1].startswith("valid: 1 pairs with an empty side left out")
 
 
+def test_a_third_file_has_gold_links(tmp_path):
+    """`p` marks a possible one. The pair with an empty side takes its links with it."""
+    options = given(tmp_path) | {"test": "t.de t.en t.links"}
+    write(tmp_path, t__de="das Haus\n \nja\n", t__en="the house\nx\nyes sir\n")
+    write(tmp_path, t__links="1-1 0-0 1p0\n\n\n")
+    splits = load_pairs(data(tmp_path, **options))
+    assert splits.test == [
+        Pair("das Haus", "the house", ((1, 1), (0, 0)), possible=((1, 0),)),
+        Pair("ja", "yes sir", ()),
+    ]
+    assert splits.train[0].alignment is None
+
+
 # --- bad input
+
+
+@pytest.mark.parametrize(
+    ("links", "tokens", "message"),
+    [
+        ("0-0\n0:0\n", "space", r"t\.links:2: '0:0' is no link: 0-0 is a sure one"),
+        ("0-0\n0-0 1-0\n", "space", r"t\.links:2: the link 1-0 lies outside .* of 1 x 2 words"),
+        ("0-0\n0p2\n", "space", r"t\.links:2: the link 0p2 lies outside"),
+        ("\n\n", "word", r"data\.test: .*t\.links links the words between spaces"),
+    ],
+)
+def test_bad_links(tmp_path, links, tokens, message):
+    write(tmp_path, t__de="das Haus\nja\n", t__en="the house\nyes sir\n", t__links=links)
+    options = data(tmp_path, **given(tmp_path) | {"test": "t.de t.en t.links"})
+    options.target.tokens = tokens
+    with pytest.raises(InputError, match=message):
+        load_pairs(options)
 
 
 @pytest.mark.parametrize(
@@ -83,7 +113,8 @@ def test_empty_sides_are_left_out_and_counted(tmp_path):
         ("none.tsv", {}, r"data\.train: .*none\.tsv does not exist"),
         ("b.d b.en", {"b__de": "", "b__en": ""}, r"b\.d does not exist; the folder has .*b\.de"),
         ("no/b.tsv", {}, r"neither does its folder .*no: check data\.dir"),
-        ("a b c", {}, r"data\.train='a b c' names 3 files"),
+        ("a b c d", {}, r"data\.train='a b c d' names 4 files"),
+        ("b.d b.e b.l", {"b__d": "1\n", "b__e": "1\n", "b__l": ""}, r"b\.d has 1 and .*b\.l has 0"),
         ("b.de b.en", {"b__de": "1\n2\n", "b__en": "1\n"}, r"b\.de has 2 and .*b\.en has 1$"),
         ("b.tsv", {"b__tsv": "a\tb\nc d\n"}, r"b\.tsv:2: 1 tab-separated .* at least 2 .*'c d'"),
         ("b.tsv", {"b__tsv": b"a\tb\nc\t\xe9\n"}, r"b\.tsv:2: not UTF-8"),

@@ -1,0 +1,48 @@
+"""Gold links from files: which source word a target word comes from, by a person's judgement."""
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from seq2seq_jax.types import InputError, Pair
+
+LINK = re.compile(r"(\d+)([-p])(\d+)")
+
+
+class Gold(NamedTuple):
+    """The links of a pair: sure ones, and those that are only possible (Och & Ney 2003)."""
+
+    sure: tuple[tuple[int, int], ...]
+    possible: tuple[tuple[int, int], ...]
+
+
+def with_links(pairs: Sequence[Pair], lines: Sequence[str], path: Path) -> list[Pair]:
+    """The pairs with the links of their lines: `0-0` is sure, `2p1` possible; source word first,
+    words counted from 0 between spaces. An empty line says that nothing is linked.
+
+    Raises InputError with the line where it is no list of links, or a word is not there.
+    """
+    linked = []
+    for number, (pair, line) in enumerate(zip(pairs, lines, strict=True), start=1):
+        try:
+            gold = _links(line, len(pair.source.split()), len(pair.target.split()))
+        except ValueError as error:
+            raise InputError(f"{path}:{number}: {error}") from None
+        linked.append(pair._replace(alignment=gold.sure, possible=gold.possible))
+    return linked
+
+
+def _links(line: str, source_words: int, target_words: int) -> Gold:
+    found: dict[str, list[tuple[int, int]]] = {"-": [], "p": []}
+    for text in line.split():
+        if not (link := LINK.fullmatch(text)):
+            raise ValueError(f"{text[:30]!r} is no link: 0-0 is a sure one, 0p0 a possible one")
+        source, target = int(link[1]), int(link[3])
+        if source >= source_words or target >= target_words:
+            raise ValueError(
+                f"the link {text} lies outside of its pair of {source_words} x {target_words}"
+                " words, which are counted from 0"
+            )
+        found[link[2]].append((source, target))
+    return Gold(tuple(found["-"]), tuple(found["p"]))
