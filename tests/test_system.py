@@ -306,6 +306,31 @@ def test_the_commands_search(run, tmp_path, capsys, monkeypatch):
     assert "--block_ngrams is for beam search" in capsys.readouterr().err
 
 
+def test_pairs_of_other_files_are_scored_and_nothing_is_written(run, tmp_path, capsys):
+    kept = {path.name: path.read_bytes() for path in (run.workdir / "predictions").iterdir()}
+    for name, text in {"s": "1 2 3\n4 5\n", "t": "3 2 1\n4 5\n", "l": "0-2 1-1 2p0\n\n"}.items():
+        (tmp_path / name).write_text(text)
+    names = [str(tmp_path / name) for name in "stl"]
+    command = ["evaluate", f"--workdir={run.workdir}"]
+    assert main([*command, f"--files={' '.join(names)}"]) == 0
+    printed = capsys.readouterr()
+    scores = json.loads(printed.out)
+    assert scores["exact_match"] == 0.5  # the second pair is not turned round
+    assert scores["aer"] == pytest.approx(1 - (2 + 3) / (5 + 2))  # its two links are wrong ones
+    assert "nothing was written" in printed.err
+    assert main([*command, command[1], f"--files={' '.join(names[:2])}"]) == 0
+    assert json.loads(capsys.readouterr().out)["exact_match"] == 0.5  # an ensemble
+    assert kept == {
+        path.name: path.read_bytes() for path in (run.workdir / "predictions").iterdir()
+    }
+    (tmp_path / "s").write_text("1\n\n")
+    assert main([*command, f"--files={' '.join(names[:2])}"]) == 1
+    assert "--files: 1 pairs with an empty side left out" in capsys.readouterr().err
+    assert main([*command, f"--files={tmp_path / 'no'} {names[0]}"]) == 1
+    assert "no does not exist" in capsys.readouterr().err
+    assert main([*command, "--files=a b", "--split=valid"]) == 2
+
+
 def test_words_of_the_dictionary_are_those_of_the_source(run, tmp_path, capsys):
     """Brought to the form of the vocabulary, and not looked for in data.dir."""
     missing = [f"--workdir={run.workdir}", "--replace_unknown", f"--dictionary={tmp_path / 'no'}"]

@@ -4,6 +4,7 @@ Metrics, `intervals` (95 %, bootstrap over sentences), and scores `by_length` of
 
 ./launch.sh evaluate --workdir=RUN [--split=test] [--mode=forced --mode=greedy]
 ./launch.sh evaluate --workdir=RUN --mode=beam --beam=5 [--length_penalty=gnmt --length_alpha=0.6]
+./launch.sh evaluate --workdir=RUN --files="other.de other.en"
 ./launch.sh evaluate --workdir=RUN --workdir=OTHER --mode=greedy [--save=SWEEP/NAME/seed0]
 
 Several runs are an ensemble, which has no mode forced or free. With --save its test is a row of the
@@ -26,6 +27,13 @@ def define() -> flags.FlagValues:
     search.define(values)
     flags.DEFINE_enum(
         "split", "test", ["train", "valid", "test"], "Split of the data.", flag_values=values
+    )
+    flags.DEFINE_string(
+        "files",
+        "",
+        "Other pairs to test on: two parallel files, separated by a space, a third one with their"
+        " gold links if there is one, or one TSV. Nothing is written.",
+        flag_values=values,
     )
     flags.DEFINE_multi_enum(
         "mode",
@@ -60,13 +68,17 @@ def main(arguments: Sequence[str]) -> int:
         raise common.UsageError(
             "--save is for the test of an ensemble: give --workdir several times and no other split"
         )
+    if values.files and (values.save or values["split"].present):
+        raise common.UsageError(
+            "--files are other pairs than a split's: without --split and --save"
+        )
     common.use_platform(values.platform)
     model = search.load(values)
     if values.save:
         found = model.save(values.save, modes)
     else:
-        found = model.evaluation(split=values.split, modes=tuple(modes))
-    if len(values.workdir) == 1 and not model.is_own:
+        found = model.evaluation(values.split, tuple(modes), values.files)
+    if len(values.workdir) == 1 and (values.files or not model.is_own):
         note = "nothing was written: predictions/ is for the best step, searched as its config says"
         print(note, file=sys.stderr)
     parts = {name: found[name] for name in found if name.startswith(("intervals", "by_length"))}

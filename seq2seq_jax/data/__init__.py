@@ -2,18 +2,28 @@
 
 import zlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 
 import ml_collections
 import numpy as np
 
-from seq2seq_jax.data.sources import load_pairs
+from seq2seq_jax.data.sources import load_pairs, read_pairs
 from seq2seq_jax.data.vocabulary import Vocabulary, build
 from seq2seq_jax.types import InputError, Pair, Splits
 
 SPLITS = ("train", "valid", "test")
 
-__all__ = ["SPLITS", "Data", "Encoded", "Vocabulary", "encode", "load_data", "load_pairs"]
+__all__ = [
+    "SPLITS",
+    "Data",
+    "Encoded",
+    "Vocabulary",
+    "encode",
+    "load_data",
+    "load_pairs",
+    "with_test",
+]
 
 
 @dataclass(frozen=True)
@@ -80,6 +90,21 @@ def load_data(
     if not kept:
         raise InputError(_nothing_left(data, "no training pair is short enough", pairs.notes))
     return Data(source, target, pairs, encoded)
+
+
+def with_test(found: Data, files: str, data: ml_collections.ConfigDict) -> Data:
+    """The data set with other test pairs: those of `files`, named as in `data.test`.
+
+    Raises InputError for what is wrong with the files, pairs with an empty side included, and
+    where they hold no pair.
+    """
+    pairs, notes = read_pairs(files, Path(), "--files", data)
+    if notes:
+        raise InputError(f"{notes[0]}, but a test is a whole one: take such pairs out of the files")
+    if not pairs:
+        raise InputError(f"--files={files!r}: there is no pair in it")
+    encoded = found.encoded | {"test": encode(pairs, found.source, found.target)}
+    return replace(found, pairs=found.pairs._replace(test=pairs), encoded=encoded)
 
 
 def encode(pairs: Sequence[Pair], source: Vocabulary, target: Vocabulary) -> Encoded:

@@ -46,25 +46,26 @@ def load_text(data: ml_collections.ConfigDict) -> Splits:
         raise InputError(
             "data.train is empty: name two parallel files ('train.de train.en') or one TSV"
         )
-    given, notes = {}, []
+    given, notes, folder = {}, [], Path(data.dir).expanduser()
     for split in ("train", "valid", "test"):
         if data[split]:
-            given[split], note = read_pairs(data, split)
+            given[split], note = read_pairs(data[split], folder, f"data.{split}", data)
             notes += note
     return complete(given, data, notes)
 
 
-def read_pairs(data: ml_collections.ConfigDict, split: str) -> tuple[list[Pair], list[str]]:
-    """The pairs of one split's files, and a note on pairs with an empty side, which are left out.
+def read_pairs(
+    names: str, folder: Path, key: str, data: ml_collections.ConfigDict
+) -> tuple[list[Pair], list[str]]:
+    """The pairs of the files that `key` names, and a note on pairs with an empty side, which are
+    left out.
 
     Two names separated by a space are parallel files, source first, and a third one has their gold
     links (`links`); one name is a TSV whose columns `data.columns` (counted from 0) hold source and
     target.
     """
-    key = f"data.{split}"
-    folder = Path(data.dir).expanduser()
-    one = (folder / data[split]).is_file()  # its name may hold spaces
-    paths = [folder / name for name in ([data[split]] if one else data[split].split())]
+    one = (folder / names).is_file()  # its name may hold spaces
+    paths = [folder / name for name in ([names] if one else names.split())]
     if len(paths) in (2, 3):
         lines = [read_lines(path, key) for path in paths]
         for path, own in zip(paths[1:], lines[1:], strict=True):
@@ -86,10 +87,10 @@ def read_pairs(data: ml_collections.ConfigDict, split: str) -> tuple[list[Pair],
         pairs = [as_pair(*row) for row in rows]
     else:
         raise InputError(
-            f"{key}={data[split]!r} names {len(paths)} files: name two parallel files, separated "
+            f"{key}={names!r} names {len(paths)} files: name two parallel files, separated "
             "by a space, a third one with their gold links if there is one, or one TSV"
         )
-    return drop_empty(pairs, split, str(paths[0]))
+    return drop_empty(pairs, key.removeprefix("data."), str(paths[0]))
 
 
 def drop_empty(found: Sequence[Pair], split: str, place: str) -> tuple[list[Pair], list[str]]:

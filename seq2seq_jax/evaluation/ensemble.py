@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from seq2seq_jax import config as configs
-from seq2seq_jax.data import Data
+from seq2seq_jax.data import Data, with_test
 from seq2seq_jax.decoding.translate import Translator
 from seq2seq_jax.evaluation.assembly import load_again, show, summary, write_evaluation
 from seq2seq_jax.evaluation.environment import write_environment
@@ -49,13 +49,19 @@ class Ensemble(Translates):
     def attends(self) -> bool:
         return any(run.attends for run in self.runs)
 
-    def evaluate(self, split: str = "test", modes: Sequence[str] = ("greedy",)) -> dict[str, float]:
-        """Metrics of translations of a split of the first run's data; nothing is written."""
-        return self.evaluation(split, modes)["metrics"]
+    def evaluate(
+        self, split: str = "test", modes: Sequence[str] = ("greedy",), files: str = ""
+    ) -> dict[str, float]:
+        """Metrics of translations of a split of the first run's data, or of the pairs of `files`,
+        named as in `data.test`; nothing is written."""
+        return self.evaluation(split, modes, files)["metrics"]
 
-    def evaluation(self, split: str = "test", modes: Sequence[str] = ("greedy",)) -> dict[str, Any]:
+    def evaluation(
+        self, split: str = "test", modes: Sequence[str] = ("greedy",), files: str = ""
+    ) -> dict[str, Any]:
         """As `evaluate`, with intervals and scores by length."""
-        return summary(*self._scored(split, modes), split)
+        split = "test" if files else split
+        return summary(*self._scored(split, modes, files), split)
 
     def save(self, folder: str | Path, modes: Sequence[str] = ("greedy",)) -> dict[str, Any]:
         """Tests the ensemble and writes into `folder`, SWEEP/NAME/seed<k>, what a report reads.
@@ -89,8 +95,10 @@ class Ensemble(Translates):
         write_json(folder / "DONE", done)
         return facts
 
-    def _scored(self, split: str, modes: Sequence[str]) -> tuple[Evaluation, Data]:
+    def _scored(self, split: str, modes: Sequence[str], files: str = "") -> tuple[Evaluation, Data]:
         data = load_again(self.config, self.runs[0].workdir)
+        if files:
+            data = with_test(data, files, self.config.data)
         evaluation = self.config.evaluation
         found = score_searches(
             self._translator,

@@ -11,6 +11,7 @@ from flax import nnx
 from ml_collections import ConfigDict
 
 from seq2seq_jax import config as configs
+from seq2seq_jax.data import with_test
 from seq2seq_jax.decoding.strategies import BeamSearch, Sample
 from seq2seq_jax.decoding.translate import Translation, Translator
 from seq2seq_jax.evaluation.assembly import (
@@ -128,21 +129,30 @@ class Run(Translates):
         return nnx.merge(self._graphdef, self._params)
 
     def evaluate(
-        self, split: str = "test", modes: Sequence[str] = ("forced", "free", "greedy")
+        self,
+        split: str = "test",
+        modes: Sequence[str] = ("forced", "free", "greedy"),
+        files: str = "",
     ) -> dict[str, float]:
-        """Metrics of a split of the run's own data.
+        """Metrics of a split of the run's own data, or of the pairs of `files`.
 
-        Where `is_own`, predictions/SPLIT.{json,jsonl} are written, which reports read.
+        The files are named as in `data.test`. Where `is_own` and there are none,
+        predictions/SPLIT.{json,jsonl} are written, which reports read.
         """
-        return self.evaluation(split, modes)["metrics"]
+        return self.evaluation(split, modes, files)["metrics"]
 
     def evaluation(
-        self, split: str = "test", modes: Sequence[str] = ("forced", "free", "greedy")
+        self,
+        split: str = "test",
+        modes: Sequence[str] = ("forced", "free", "greedy"),
+        files: str = "",
     ) -> dict[str, Any]:
         """As `evaluate`: also intervals and scores by length, as in predictions/SPLIT.json."""
         data = load_again(self.config, self.workdir)
+        if files:
+            data, split = with_test(data, files, self.config.data), "test"
         evaluator = Evaluator(self.config, self._graphdef, data, shapes_of(self.config, data))
-        folder = self.workdir if self.is_own else None
+        folder = self.workdir if self.is_own and not files else None
         return evaluate(folder, evaluator, self._params, self.step, split, modes)
 
 
