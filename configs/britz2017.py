@@ -23,6 +23,7 @@ ENCODER, DECODER = "model.encoder", "model.decoder"
 def get_config():
     config = default.get_config()
     config.data.name = "tfds:multi30k/de_en"
+    config.data.batch_size = 128
     config.data.buckets = 8
     for side in (config.data.source, config.data.target):
         side.tokens = "word"
@@ -39,10 +40,10 @@ def get_config():
 
     config.train.epochs = 5.0
     config.train.learning_rate = 2e-3
-    config.train.warmup_steps = 400
+    config.train.warmup_steps = 200
     config.train.schedule = "linear"
     config.train.clip_norm = 5.0
-    config.train.eval_every = 450
+    config.train.eval_every = 250
 
     config.evaluation.show = ("ein mann schläft in einem grünen raum auf einem sofa .",)
 
