@@ -8,6 +8,7 @@ from pathlib import Path
 import ml_collections
 import numpy as np
 
+from seq2seq_jax.data.links import word_sizes
 from seq2seq_jax.data.sources import load_pairs, read_pairs
 from seq2seq_jax.data.vocabulary import Vocabulary, build
 from seq2seq_jax.types import InputError, Pair, Splits
@@ -74,6 +75,8 @@ def load_data(
             raise InputError(f"the {split} split is empty; set data.{split} or data.{split}_size")
     source, target = vocabularies or _build(pairs.train, data)
     encoded = {split: encode(getattr(pairs, split), source, target) for split in SPLITS}
+    for split in ("valid", "test"):
+        _check_links(getattr(pairs, split), encoded[split], source, target)
     train, kept = encoded["train"], []
     limits = [data[side].max_length or np.inf for side in ("source", "target")]
     for i, (s, t) in enumerate(zip(train.source, train.target, strict=True)):
@@ -103,8 +106,11 @@ def with_test(found: Data, files: str, data: ml_collections.ConfigDict) -> Data:
         raise InputError(f"{notes[0]}, but a test is a whole one: take such pairs out of the files")
     if not pairs:
         raise InputError(f"--files={files!r}: there is no pair in it")
-    encoded = found.encoded | {"test": encode(pairs, found.source, found.target)}
-    return replace(found, pairs=found.pairs._replace(test=pairs), encoded=encoded)
+    encoded = encode(pairs, found.source, found.target)
+    _check_links(pairs, encoded, found.source, found.target)
+    return replace(
+        found, pairs=found.pairs._replace(test=pairs), encoded=found.encoded | {"test": encoded}
+    )
 
 
 def encode(pairs: Sequence[Pair], source: Vocabulary, target: Vocabulary) -> Encoded:
@@ -113,6 +119,16 @@ def encode(pairs: Sequence[Pair], source: Vocabulary, target: Vocabulary) -> Enc
         [np.array(source.encode(pair.source), np.int32) for pair in pairs],
         [np.array(target.encode(pair.target), np.int32) for pair in pairs],
     )
+
+
+def _check_links(
+    pairs: Sequence[Pair], encoded: Encoded, source: Vocabulary, target: Vocabulary
+) -> None:
+    """Raises InputError where evaluation could not tell the words of a pair with gold links."""
+    for pair, source_ids, target_ids in zip(pairs, encoded.source, encoded.target, strict=True):
+        if pair.alignment is not None:
+            word_sizes(source, pair.source, len(source_ids) - 1)
+            word_sizes(target, pair.target, len(target_ids) - 1)
 
 
 def _build(train: Sequence[Pair], data: ml_collections.ConfigDict) -> tuple[Vocabulary, Vocabulary]:

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from seq2seq_jax.data.vocabulary import Vocabulary
 from seq2seq_jax.types import InputError, Pair
 
 LINK = re.compile(r"(\d+)([-p])(\d+)")
@@ -46,3 +47,19 @@ def _links(line: str, source_words: int, target_words: int) -> Gold:
             )
         found[link[2]].append((source, target))
     return Gold(tuple(found["-"]), tuple(found["p"]))
+
+
+def word_sizes(vocabulary: Vocabulary, text: str, count: int) -> list[int]:
+    """How many of the text's `count` tokens belong to each of its words.
+
+    Raises InputError where the words by themselves have more or fewer.
+    """
+    sizes = [len(vocabulary.tokenize(word)) for word in text.split()]
+    if vocabulary.kind == "character":  # the space behind a word is one, too
+        sizes[:-1] = [size + 1 for size in sizes[:-1]]
+    if sum(sizes) != count:
+        raise InputError(
+            f"gold links count words, but {text[:60]!r} has {count} tokens, and its words"
+            f" {sum(sizes)}: write it with single spaces, in the Unicode form that the config names"
+        )
+    return sizes

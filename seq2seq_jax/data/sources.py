@@ -76,11 +76,6 @@ def read_pairs(
                 )
         pairs = [as_pair(*row) for row in zip(*lines[:2], strict=True)]
         if len(paths) == 3:
-            if {data.source.tokens, data.target.tokens} != {"space"}:
-                raise InputError(
-                    f"{key}: {paths[2]} links the words between spaces, so that data.source.tokens "
-                    "and data.target.tokens have to be space"
-                )
             pairs = with_links(pairs, lines[2], paths[2])
     elif len(paths) == 1:
         rows = _columns(paths[0], read_lines(paths[0], key), data.columns)

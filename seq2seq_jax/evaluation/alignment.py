@@ -1,7 +1,7 @@
 """How well soft alignments agree with gold links: error rate and distance.
 
-A link is (source word, target word), counted from 0, without start or end tokens; word and position
-are the same here. Arrays of links end in G, one entry a gold link.
+A link is (source word, target word), counted from 0, without start or end tokens; `by_word` makes
+positions words where a token is less than that. Arrays of links end in G, one entry a gold link.
 """
 
 from collections.abc import Iterable, Sequence
@@ -52,6 +52,30 @@ def _listed(gold: Sequence[Links]) -> set[tuple[int, ...]]:
 
 def _columns(links: set[tuple[int, ...]]) -> Int[np.ndarray, "3 G"]:
     return np.array(sorted(links), np.int64).reshape(-1, 3).T
+
+
+def by_word(
+    alignment_TNS: Float[np.ndarray, "T heads S"],
+    target_sizes: Sequence[int],
+    source_sizes: Sequence[int],
+) -> Float[np.ndarray, "W heads V"]:
+    """The alignment of W - 1 target and V - 1 source words, and behind them of the end tokens.
+
+    `sizes`: the tokens of each word. The weight of a source word is the sum of its tokens' weights,
+    and that of a target word the mean over its tokens.
+    """
+    member_TW = _members(target_sizes, alignment_TNS.shape[0])
+    member_TW /= np.maximum(member_TW.sum(axis=0), 1.0)
+    of_words_WNS = np.tensordot(member_TW, alignment_TNS, (0, 0))
+    return of_words_WNS @ _members(source_sizes, alignment_TNS.shape[2])
+
+
+def _members(sizes: Sequence[int], positions: int) -> Float[np.ndarray, "D W"]:
+    """1 where a token is of a word; the end token is the last word, padding is of none."""
+    word_D = np.repeat(np.arange(len(sizes) + 1), [*sizes, 1])
+    member_DW = np.zeros((positions, len(sizes) + 1))
+    member_DW[np.arange(len(word_D)), word_D] = 1.0
+    return member_DW
 
 
 def hard_links(

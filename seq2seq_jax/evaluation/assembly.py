@@ -164,9 +164,11 @@ def write_evaluation(
     write_json(path, _joined(path, facts))
     pairs = getattr(data.pairs, split)
     references = references_of(data, pairs)
+    # Reports draw gold links among tokens, and links count words.
+    words = {data.source.kind, data.target.kind} == {"space"}
     for mode, translations in found.translations.items():
         lines = (
-            as_line(i, pair.source, own, one, pair.alignment)
+            as_line(i, pair.source, own, one, pair.alignment if words else None)
             for i, (pair, own, one) in enumerate(zip(pairs, references, translations, strict=True))
         )
         write_lines(folder / f"{split}{PREDICTIONS[mode]}.jsonl", lines)

@@ -21,10 +21,11 @@ from flax import nnx
 from seq2seq_jax.config_checks import CHOICES
 from seq2seq_jax.data import Data, Encoded
 from seq2seq_jax.data.batching import Batches, choose_buckets, lengths
+from seq2seq_jax.data.links import word_sizes
 from seq2seq_jax.decoding.strategies import BeamSearch
 from seq2seq_jax.decoding.translate import Translation, Translator
 from seq2seq_jax.decoding.unknown import replace_unknown
-from seq2seq_jax.evaluation.alignment import gold_counts
+from seq2seq_jax.evaluation.alignment import by_word, gold_counts
 from seq2seq_jax.evaluation.diagnostics import alignment_sums, diagnostics
 from seq2seq_jax.evaluation.metrics import (
     QUICK,
@@ -169,7 +170,8 @@ class Evaluator:
             for name, part_B in (("nats", tokens.loss), ("correct", tokens.correct)):
                 found[name][index_I] = np.stack([part_B, tokens.tokens], axis=1)[real_B]
             if gold:
-                links.append(_compare(np.asarray(alignment_BTNS), batch.index_B, encoded, pairs))
+                alignment_BTNS = np.asarray(alignment_BTNS)
+                links.append(_compare(alignment_BTNS, batch.index_B, self.data, encoded, pairs))
         if gold:
             rows, counts = zip(*links, strict=True)
             found["links"] = np.zeros((len(encoded), counts[0].shape[1]))
@@ -240,17 +242,24 @@ def _first(data: Data, split: str, limit: int) -> tuple[Encoded, list[Pair]]:
 
 
 def _compare(
-    alignment_BTNS: np.ndarray, index_B: np.ndarray, encoded: Encoded, pairs: Sequence[Pair]
+    alignment_BTNS: np.ndarray,
+    index_B: np.ndarray,
+    data: Data,
+    encoded: Encoded,
+    pairs: Sequence[Pair],
 ) -> tuple[np.ndarray, np.ndarray]:
     """The examples of a batch whose gold links are known, and their `gold_counts`."""
     rows = [i for i in np.flatnonzero(index_B >= 0) if pairs[index_B[i]].alignment is not None]
     index_I = index_B[rows]
-    # A row ends in the end token, which is no word.
-    source_words_I, target_words_I = (
-        np.array([len(side[i]) - 1 for i in index_I], np.int64)
-        for side in (encoded.source, encoded.target)
-    )
+    words_I2 = np.zeros((len(rows), 2), np.int64)
+    alignment_IWNV = np.zeros((len(rows), *alignment_BTNS.shape[1:]))
+    for found_WNV, words_2, row, i in zip(alignment_IWNV, words_I2, rows, index_I, strict=True):
+        source = word_sizes(data.source, pairs[i].source, len(encoded.source[i]) - 1)
+        target = word_sizes(data.target, pairs[i].target, len(encoded.target[i]) - 1)
+        words_2[:] = len(source), len(target)
+        found_WNV[: len(target) + 1, :, : len(source) + 1] = by_word(
+            alignment_BTNS[row], target, source
+        )
     gold = [pairs[i].alignment for i in index_I]
     possible = [pairs[i].possible for i in index_I]
-    words = source_words_I, target_words_I
-    return index_I, gold_counts(alignment_BTNS[rows], *words, gold, possible)
+    return index_I, gold_counts(alignment_IWNV, *words_I2.T, gold, possible)

@@ -90,20 +90,18 @@ def test_a_third_file_has_gold_links(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("links", "tokens", "message"),
+    ("links", "message"),
     [
-        ("0-0\n0:0\n", "space", r"t\.links:2: '0:0' is no link: 0-0 is a sure one"),
-        ("0-0\n0-0 1-0\n", "space", r"t\.links:2: the link 1-0 lies outside .* of 1 x 2 words"),
-        ("0-0\n0p2\n", "space", r"t\.links:2: the link 0p2 lies outside"),
-        ("\n\n", "word", r"data\.test: .*t\.links links the words between spaces"),
+        ("0-0\n0:0\n", r"t\.links:2: '0:0' is no link: 0-0 is a sure one"),
+        ("0-0\n0-0 1-0\n", r"t\.links:2: the link 1-0 lies outside .* of 1 x 2 words"),
+        ("0-0\n0p2\n", r"t\.links:2: the link 0p2 lies outside"),
     ],
 )
-def test_bad_links(tmp_path, links, tokens, message):
+def test_bad_links(tmp_path, links, message):
     write(tmp_path, t__de="das Haus\nja\n", t__en="the house\nyes sir\n", t__links=links)
-    options = data(tmp_path, **given(tmp_path) | {"test": "t.de t.en t.links"})
-    options.target.tokens = tokens
+    options = given(tmp_path) | {"test": "t.de t.en t.links"}
     with pytest.raises(InputError, match=message):
-        load_pairs(options)
+        load_pairs(data(tmp_path, **options))
 
 
 @pytest.mark.parametrize(

@@ -1,11 +1,13 @@
 """Text to ids and back."""
 
+import itertools
 import json
 import unicodedata
 
 import pytest
 
 from configs.default import get_config
+from seq2seq_jax.data.links import word_sizes
 from seq2seq_jax.data.vocabulary import KINDS, Vocabulary, build
 from seq2seq_jax.types import BOS, EOS, PAD, SPECIALS, UNK, InputError
 
@@ -32,6 +34,24 @@ def test_specials_come_first_and_ids_are_distinct(kind):
     assert vocabulary.tokens[:4] == SPECIALS
     assert (PAD, BOS, EOS, UNK) == (0, 1, 2, 3)
     assert len(set(vocabulary.tokens)) == len(vocabulary)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("text", TEXTS[:3])
+def test_the_tokens_of_each_word(kind, text):
+    """Cut at these places, the tokens are those of the words, one after another."""
+    vocabulary = of_kind(kind)
+    tokens = vocabulary.tokenize(text)
+    sizes = word_sizes(vocabulary, text, len(tokens))
+    places = itertools.accumulate(sizes, initial=0)
+    words = [vocabulary.join(tokens[a:b]) for a, b in itertools.pairwise(places)]
+    assert [word.replace(" ", "") for word in words] == text.split()
+
+
+def test_tokens_that_are_those_of_no_word():
+    """The second space of two."""
+    with pytest.raises(InputError, match="'a  b' has 4 tokens, and its words 3: write"):
+        word_sizes(of_kind("character"), "a  b", 4)
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -3,6 +3,7 @@ import pytest
 
 from seq2seq_jax.evaluation.alignment import (
     alignment_error_rate,
+    by_word,
     gold_counts,
     gold_metrics,
     hard_links,
@@ -21,6 +22,29 @@ def links_of(alignment_TS, source_words, target_words):
     return hard_links(alignment_BTNS, np.array([source_words]), np.array([target_words]))[
         0, :, 0
     ].tolist()
+
+
+def test_tokens_become_words():
+    """Two target words of 2 and 1 tokens, source words of 1 and 2; end tokens, then padding."""
+    alignment_TS = np.array(
+        [
+            [0.1, 0.2, 0.3, 0.4, 0.0],
+            [0.5, 0.1, 0.2, 0.2, 0.0],
+            [0.0, 0.6, 0.1, 0.3, 0.0],
+            [0.2, 0.0, 0.0, 0.8, 0.0],
+            [9.0, 9.0, 9.0, 9.0, 9.0],
+        ]
+    )
+    found_WNV = by_word(alignment_TS[:, None], [2, 1], [1, 2])
+    expected_WV = [[0.3, 0.4, 0.3], [0.0, 0.7, 0.3], [0.2, 0.0, 0.8]]
+    np.testing.assert_allclose(found_WNV[:, 0], expected_WV, atol=1e-12)
+
+
+def test_a_word_of_one_token_keeps_its_weights():
+    alignment_BTNS, source_words, target_words, _ = corpus()
+    for alignment_TNS, s, t in zip(alignment_BTNS, source_words, target_words, strict=True):
+        found = by_word(alignment_TNS, [1] * t, [1] * s)
+        np.testing.assert_array_equal(found, alignment_TNS[: t + 1, :, : s + 1])
 
 
 def test_links_are_the_greatest_weights():

@@ -1,3 +1,4 @@
+import dataclasses
 import json
 from types import SimpleNamespace
 
@@ -5,13 +6,14 @@ import numpy as np
 import pytest
 
 from seq2seq_jax.data import Data, Encoded
+from seq2seq_jax.data.batching import Batches
 from seq2seq_jax.data.vocabulary import Vocabulary
 from seq2seq_jax.decoding.translate import Translation, Translator
 from seq2seq_jax.evaluation.assembly import evaluate as evaluate_split
 from seq2seq_jax.evaluation.ensemble import Ensemble
 from seq2seq_jax.evaluation.evaluator import Evaluator
 from seq2seq_jax.evaluation.metrics import scores, total
-from seq2seq_jax.types import SPECIALS, Pair, Splits
+from seq2seq_jax.types import EOS, SPECIALS, Pair, Splits
 from tests.small import SOURCE_SIZE, TARGET_SIZE, small_batch, small_config, small_model
 
 DIAGNOSED = {
@@ -29,7 +31,7 @@ def small_data(gold):
         Vocabulary("space", False, "nfc", (*SPECIALS, *map(str, range(size - len(SPECIALS)))))
         for size in (SOURCE_SIZE, TARGET_SIZE)
     ]
-    texts = [[" ".join(map(str, row)) for row in side] for side in sides]
+    texts = [[" ".join(map(str, row[:-1])) for row in side] for side in sides]
     pairs = [Pair(*texts, links) for *texts, links in zip(*texts, gold, strict=True)]
     return Data(*vocabularies, Splits([], [], pairs), {"test": Encoded(*sides)})
 
@@ -137,6 +139,41 @@ def replacing():
     return evaluator
 
 
+def test_words_of_several_characters():
+    """Their links by plain sums over the characters, a space being of the word before it."""
+    config, (graphdef, params) = small_config(), small_model()
+    data = small_data(GOLD)
+    kinds = [dataclasses.replace(side, kind="character") for side in (data.source, data.target)]
+    pair = Pair("ab c", "de", ((0, 0), (1, 0)))
+    encoded = Encoded([np.array([4, 5, 6, 7, EOS])], [np.array([4, 5, EOS])])
+    data = Data(*kinds, Splits([], [], [pair]), {"test": encoded})
+    evaluator = Evaluator(config, graphdef, data, ((8, 8),))
+    metrics = evaluator(params, "test", ["forced"]).metrics
+    batch = Batches(encoded.source, encoded.target, ((8, 8),), 1)[0]
+    _, alignment_BTNS = evaluator._score(params, batch, None, forced=True)
+    weight_TS = np.asarray(alignment_BTNS, np.float64)[0, :2, 0]
+    *first, second, end = weight_TS.mean(axis=0)[:5]
+    first = sum(first)
+    assert metrics["gold_distance"] == pytest.approx(
+        ((second + 2 * end) + (first + end)) / 2, rel=1e-5
+    )
+    proposed = int(end < max(first, second))
+    assert metrics["aer"] == pytest.approx(1 - 2 * proposed / (proposed + 2))
+
+
+def test_gold_links_are_drawn_where_tokens_are_words(replacing, tmp_path):
+    lines = []
+    for kind in ("space", "word"):
+        data = replacing.data
+        replacing.data = dataclasses.replace(
+            data, target=dataclasses.replace(data.target, kind=kind)
+        )
+        evaluate_split(tmp_path, replacing, (), 1, "test", ["greedy"])
+        text = (tmp_path / "predictions" / "test.jsonl").read_text(encoding="utf-8")
+        lines.append([json.loads(line)["gold"] for line in text.splitlines()])
+    assert lines == [[[[0, 0], [3, 2]], [], None, [[1, 3]]], [None] * 4]
+
+
 def test_a_test_replaces_unknown_words_and_a_validation_does_not(replacing, tmp_path):
     """Twins that test otherwise share a training, so that nothing of it may differ."""
     sources = [pair.source.split() for pair in replacing.data.pairs.test]
@@ -144,7 +181,9 @@ def test_a_test_replaces_unknown_words_and_a_validation_does_not(replacing, tmp_
     assert [one.text for one in found] == ["<unk>"] * len(sources)
     evaluate_split(tmp_path, replacing, (), 1, "test", ["greedy"])
     lines = (tmp_path / "predictions" / "test.jsonl").read_text(encoding="utf-8").splitlines()
-    assert [json.loads(line)["hypothesis"] for line in lines] == [words[0] for words in sources]
+    assert [json.loads(line)["hypothesis"] for line in lines] == [
+        words[0] if words else "<unk>" for words in sources
+    ]
 
 
 def test_an_ensemble_replaces_unknown_words(replacing, monkeypatch):
@@ -157,4 +196,6 @@ def test_an_ensemble_replaces_unknown_words(replacing, monkeypatch):
     )
     found, _ = ensemble._scored("test", ["greedy"])
     sources = [pair.source.split() for pair in replacing.data.pairs.test]
-    assert [one.text for one in found.translations["greedy"]] == [words[0] for words in sources]
+    assert [one.text for one in found.translations["greedy"]] == [
+        words[0] if words else "<unk>" for words in sources
+    ]
