@@ -7,9 +7,9 @@ NOTES = (
 )
 COMPARABLE = False
 ROWS = {
-    "base": "base",
-    "base + reverse": "base+reverse",
-    "base + reverse + dropout": "base+reverse+dropout",
+    "Base": "base",
+    "Base + reverse": "base+reverse",
+    "Base + reverse + dropout": "base+reverse+dropout",
     "... + global (location)": "base+reverse+dropout+location",
     "... + global (location) + feed input": "global-location",
     "... + local-p (general) + feed input": "local_p-general",
