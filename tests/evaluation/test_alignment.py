@@ -123,7 +123,7 @@ def test_possible_links_are_neither_demanded_nor_wrong():
     """Some of them are sure, too, and some are listed twice."""
     alignment_BTNS, *lengths, gold = corpus()
     words = zip(gold, lengths[1], strict=True)
-    possible = [[*links[:1], (0, 0), (0, 0), (0, count - 1)] for links, count in words]
+    possible = [[*links[:1], (0, 0), (0, 0), (0, int(count) - 1)] for links, count in words]
     aer, distance = reference(alignment_BTNS[:, :, 0], *lengths, gold, possible)
     found = gold_metrics(
         gold_counts(alignment_BTNS[:, :, :1], *lengths, gold, possible).sum(axis=0)
