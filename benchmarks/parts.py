@@ -23,7 +23,7 @@ import optax
 from flax import nnx
 
 from seq2seq_jax.benchmarking.machine import look_around
-from seq2seq_jax.benchmarking.measured_step import is_forced, make_key
+from seq2seq_jax.benchmarking.measured_step import is_forced
 from seq2seq_jax.benchmarking.members import Members, make_lanes
 from seq2seq_jax.benchmarking.products import count_products, operations, seconds_alone
 from seq2seq_jax.benchmarking.workloads import (
@@ -68,7 +68,7 @@ def parts(config, batch, graphdef, lane) -> Iterator[Part]:
         if is_forced(config):
             return unroll_forced(*arguments).readout_BTH
         ratio = jnp.float32(config.teacher_forcing.ratio)
-        return unroll(*arguments, ratio, make_key(config), batch.index_B).readout_BTH
+        return unroll(*arguments, ratio, lane.key, batch.index_B).readout_BTH
 
     def score(params, readout_BTH):
         layer = merged(params).decoder.output_layer()

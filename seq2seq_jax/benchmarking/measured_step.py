@@ -1,19 +1,11 @@
-"""The training step as the benchmark sees it: on real batches, or compiled from shapes alone."""
+"""The training step as the benchmark sees it."""
 
 from collections import Counter
 
-import jax
-import jax.numpy as jnp
-
 from seq2seq_jax.benchmarking.products import Product, count_products
-from seq2seq_jax.data.buckets import Shape
-from seq2seq_jax.rng import named
 from seq2seq_jax.training.compiled import CompiledStep
-from seq2seq_jax.training.mesh import data_mesh, replicated
-from seq2seq_jax.training.optimizers import make_optimizer
-from seq2seq_jax.training.step import Hyper, init_state, make_hyper, make_train_step
+from seq2seq_jax.training.step import Hyper, make_hyper
 from seq2seq_jax.training.teacher_forcing import ratio_at
-from seq2seq_jax.types import Batch
 
 
 class MeasuredStep(CompiledStep):
@@ -37,44 +29,10 @@ class MeasuredStep(CompiledStep):
         return count_products(program.jaxpr.jaxpr, blocks)
 
 
-def make_step(config, graphdef) -> MeasuredStep:
-    mesh = data_mesh(config.data.batch_size)
-    step = make_train_step(config, graphdef, make_optimizer(config.train), mesh.size)
-    return MeasuredStep(step, replicated(mesh))
-
-
-def make_state(config, params):
-    return init_state(params, make_optimizer(config.train), config.train.ema_decay)
-
-
 def first_hyper(config) -> Hyper:
     """The numbers of the first update, at the full learning rate."""
     return make_hyper(config, config.train.learning_rate, ratio_at(config.teacher_forcing, 0))
 
 
-def make_key(config):
-    return named(jax.random.key(config.seed), "training")
-
-
 def is_forced(config) -> bool:
     return ratio_at(config.teacher_forcing, 0) >= 1
-
-
-def temporary_bytes(config, graphdef, params, shape: Shape) -> int:
-    """Temporary memory of one update's program; `params` may be shapes, nothing is computed."""
-    batch, (sources, targets) = config.data.batch_size, shape
-    arguments = jax.eval_shape(
-        lambda params: (
-            make_state(config, params),
-            Batch(
-                jnp.zeros((batch, sources), jnp.int32),
-                jnp.zeros((batch, targets), jnp.int32),
-                jnp.zeros(batch, jnp.int32),
-            ),
-            first_hyper(config),
-            make_key(config),
-        ),
-        params,
-    )
-    step = make_step(config, graphdef)
-    return step.temporary_bytes(*arguments, forced=is_forced(config))

@@ -21,7 +21,7 @@ from seq2seq_jax.types import Batch
 
 
 class Members:
-    """A compiled step and what it is called with, its `state` among that.
+    """A compiled `step` and what it is called with, its `state` among that.
 
     One run trains as always, several in one program: on one batch for all where it is `shared`,
     else on stacked ones. `forced`: the path that it takes; that of the first update if None.
@@ -35,42 +35,48 @@ class Members:
         layout = Alone(first.data.batch_size) if alone else Together(len(lanes), shared)
         optimizer = make_optimizer(first.train)
         step = make_train_step(first, graphdef, optimizer, layout.shards, layout.axis)
-        self._step = MeasuredStep(layout.step(step), layout.sharding)
-        self._place = layout.place_batch
+        self.step = MeasuredStep(layout.step(step), layout.sharding)
+        self.place = layout.place_batch
         self.state = layout.place([lane.state for lane in lanes])
-        self._hyper = layout.place([first_hyper(config) for config in configs])
-        self._key = layout.place([lane.key for lane in lanes])
+        self._rest = (
+            layout.place([first_hyper(config) for config in configs]),
+            layout.place([lane.key for lane in lanes]),
+        )
         self._forced = is_forced(first) if forced is None else forced
+
+    def update(self, batch: Batch) -> None:
+        """One update, dispatched, on a batch that `place` has put onto the devices."""
+        self.state = self.step(self.state, batch, *self._rest, forced=self._forced)
 
     def seconds(self, batches: Iterable[Batch]) -> float:
         """What an update on each takes, from the first one to the end of the last."""
         start = time.perf_counter()
         for batch in batches:
-            self.state = self._step(self.state, *self._rest(batch), forced=self._forced)
+            self.update(self.place(batch))
         jax.block_until_ready(self.state)
         return time.perf_counter() - start
 
     def ahead(self, batches: Iterable[Batch]) -> None:
         """Compiles for batches of such shapes in other threads."""
-        rest = self._hyper, self._key
-        self._step.ahead(self.state, map(self._place, batches), *rest, forced=self._forced)
+        placed = map(self.place, batches)
+        self.step.ahead(self.state, placed, *self._rest, forced=self._forced)
 
     def temporary_bytes(self, batch: Batch) -> int:
         """What the compiled update needs beside its inputs and outputs."""
-        return self._step.temporary_bytes(self.state, *self._rest(batch), forced=self._forced)
+        arguments = self.state, self.place(batch), *self._rest
+        return self.step.temporary_bytes(*arguments, forced=self._forced)
 
     def state_bytes(self) -> int:
         return sum(leaf.nbytes for leaf in jax.tree.leaves(self.state))
 
-    def products(self, batch: Batch) -> Counter[Product]:
-        """The matrix products of an update on a batch without padding, or on one for each lane."""
-        positions = batch.target_BT.shape[-2] * batch.target_BT.shape[-1]
-        blocks = -(-positions // block_size(positions))
-        arguments = self.state, *self._rest(batch)
-        return self._step.products(*arguments, forced=self._forced, blocks=blocks)
-
-    def _rest(self, batch: Batch) -> tuple[Any, ...]:
-        return self._place(batch), self._hyper, self._key
+    def products(self, batch: Batch, blocks: int | None = None) -> Counter[Product]:
+        """The matrix products of an update whose loss goes through so many blocks of tokens: as
+        many as a batch without padding has, or one for each lane, if None."""
+        if blocks is None:
+            positions = batch.target_BT.shape[-2] * batch.target_BT.shape[-1]
+            blocks = -(-positions // block_size(positions))
+        arguments = self.state, self.place(batch), *self._rest
+        return self.step.products(*arguments, forced=self._forced, blocks=blocks)
 
 
 def make_lanes(configs: Sequence[ConfigDict], sizes: Sequence[int]) -> tuple[Any, list[Lane]]:

@@ -1,28 +1,21 @@
 """Times training updates: the first one, and windows of many."""
 
-import functools
 import itertools
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
-from typing import Any, NamedTuple
+from collections.abc import Iterable, Iterator
+from typing import NamedTuple
 
 import jax
 
 from seq2seq_jax.benchmarking.machine import peak_memory, process_age
-from seq2seq_jax.benchmarking.measured_step import (
-    first_hyper,
-    is_forced,
-    make_key,
-    make_state,
-    make_step,
-)
+from seq2seq_jax.benchmarking.members import Members
 from seq2seq_jax.benchmarking.peers import Peers
 from seq2seq_jax.benchmarking.products import operations, seconds_alone
 from seq2seq_jax.data.batching import Batches, make_iterator, padding_share
 from seq2seq_jax.data.buckets import Shape
 from seq2seq_jax.training.losses import block_size
-from seq2seq_jax.training.mesh import by_rows, data_mesh, replicated
+from seq2seq_jax.training.member import Lane
 from seq2seq_jax.types import PAD, Batch
 
 
@@ -67,31 +60,16 @@ def time_training(
     ends when the last one has finished. The peers have a window of theirs after each.
     """
     graphdef, params = model
-    mesh = data_mesh(config.data.batch_size)
-    step_fn = make_step(config, graphdef)
-    place_batch = functools.partial(jax.device_put, device=by_rows(mesh))
-    state, hyper, key = jax.device_put(
-        (make_state(config, params), first_hyper(config), make_key(config)),
-        replicated(mesh),
-        may_alias=False,
-    )
-    forced = is_forced(config)
-
-    def update(state, batch: Batch):
-        return step_fn(state, batch, hyper, key, forced=forced)
-
+    run = Members([Lane(config, params)], graphdef)
     ages, losses, temporary, example = [], [], {}, {}
     for batch in one_of_each_shape(batches):
-        placed = place_batch(batch)
-        state = jax.block_until_ready(update(state, placed))
+        run.seconds([batch])
         ages.append(process_age())
         if len(ages) == 1:
-            blanks = map(place_batch, batches.blanks())
-            step_fn.ahead(state, blanks, hyper, key, forced=forced)
-        losses.append(float(state.window["loss"] / state.window["tokens"]))
-        example[shape_of(batch)] = placed
-        arguments = state, placed, hyper, key
-        temporary[shape_of(batch)] = step_fn.temporary_bytes(*arguments, forced=forced)
+            run.ahead(batches.blanks())
+        losses.append(float(run.state.window["loss"] / run.state.window["tokens"]))
+        example[shape_of(batch)] = batch
+        temporary[shape_of(batch)] = run.temporary_bytes(batch)
 
     peers.start()
     peers.warm_up("train", len(temporary))
@@ -100,9 +78,7 @@ def time_training(
     try:
         next(iterator)  # the pipeline has started
         for _ in range(windows):
-            coming = ((batch, place_batch(batch)) for batch in itertools.islice(iterator, updates))
-            state, window = time_window(update, state, coming)
-            timed.append(window)
+            timed.append(time_window(run, itertools.islice(iterator, updates)))
             peers.window("train", updates)
     finally:
         iterator.close()
@@ -114,10 +90,7 @@ def time_training(
         for name in ("positions", "tokens", "compared", "targets")
     )
     for (shape, blocks), times in sum((window.programs for window in timed), Counter()).items():
-        arguments = state, example[shape], hyper, key
-        without, whole = (
-            step_fn.products(*arguments, forced=forced, blocks=count) for count in (0, blocks)
-        )
+        without, whole = (run.products(example[shape], count) for count in (0, blocks))
         done += Counter({product: count * times for product, count in whole.items()})
         of_loss = operations(whole) - operations(without)
         for_tokens += times * operations(without) * tokens / positions
@@ -129,8 +102,8 @@ def time_training(
         [window.targets for window in timed],
         losses[0],
         ages[0],
-        step_fn.compilations,
-        step_fn.seconds,
+        run.step.compilations,
+        run.step.seconds,
         1 - sum(window.waited for window in timed) / elapsed,
         padding_share(batches.lengths_N2, batches.shapes, batches.batch_size),
         dict(sorted(temporary.items())),
@@ -142,20 +115,17 @@ def time_training(
     )
 
 
-def time_window(
-    update: Callable, state, batches: Iterable[tuple[Batch, Batch]]
-) -> tuple[Any, Window]:
-    """The state after an update on each batch, given on the host and on the device, and what that
-    took."""
+def time_window(run: Members, batches: Iterable[Batch]) -> Window:
+    """What an update on each batch took."""
     waited = 0.0
     targets = sources = positions = compared = 0
     programs = Counter()
     batches = iter(batches)
     start = asked = time.perf_counter()
-    while (pair := next(batches, None)) is not None:
+    while (batch := next(batches, None)) is not None:
+        placed = run.place(batch)
         waited += time.perf_counter() - asked
-        batch, placed = pair
-        state = update(state, placed)
+        run.update(placed)
         sources += int((batch.source_BS != PAD).sum())
         real = int((batch.target_BT != PAD).sum())
         targets += real
@@ -165,9 +135,9 @@ def time_window(
         compared += blocks * size
         programs[shape_of(batch), blocks] += 1
         asked = time.perf_counter()
-    jax.block_until_ready(state)
+    jax.block_until_ready(run.state)
     seconds = time.perf_counter() - start
-    return state, Window(seconds, waited, targets, sources + targets, positions, compared, programs)
+    return Window(seconds, waited, targets, sources + targets, positions, compared, programs)
 
 
 def one_of_each_shape(batches: Batches) -> Iterator[Batch]:

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from seq2seq_jax.benchmarking import benchmark, machine, training, workloads
+from seq2seq_jax.benchmarking.members import Members
 from seq2seq_jax.benchmarking.translation import never_ending
 from seq2seq_jax.data.batching import Batches
 from seq2seq_jax.types import EOS, PAD
@@ -53,11 +54,24 @@ def test_one_batch_of_each_shape_and_the_runs_first_one_first():
     np.testing.assert_array_equal(found[0].index_B, batches[0].index_B)
 
 
+class Untrained(Members):
+    """Keeps what it would learn from."""
+
+    def __init__(self):
+        self.seen, self.state = [], None
+
+    def place(self, batch):
+        return "placed", batch
+
+    def update(self, batch):
+        self.seen.append(batch)
+
+
 def test_a_window_counts_tokens_without_padding():
     rows, other = [[5, 6, EOS], [EOS]], [[7, EOS], [8, EOS]]
     (batch,) = [Batches(rows, other, [(4, 4)], 2)[0]]
-    state, window = training.time_window(lambda state, batch: state + 1, 0, [(batch, batch)] * 2)
-    assert state == 2
+    window = training.time_window(run := Untrained(), [batch] * 2)
+    assert run.seen == [("placed", batch)] * 2
     assert window[2:] == (8, 16, 32, 16, {((4, 4), 1): 2})
     assert 0 < window.waited < window.seconds
     assert (batch.source_BS != PAD).sum() == 4

@@ -3,11 +3,16 @@
 import functools
 
 import jax
+import jax.numpy as jnp
 import pytest
 from flax import nnx
 
-from seq2seq_jax.benchmarking.measured_step import temporary_bytes
+from seq2seq_jax.benchmarking.measured_step import MeasuredStep, first_hyper
 from seq2seq_jax.models.seq2seq import build
+from seq2seq_jax.training.member import Lane
+from seq2seq_jax.training.optimizers import make_optimizer
+from seq2seq_jax.training.step import make_train_step
+from seq2seq_jax.types import Batch
 from tests.small import small_config
 
 B, S, T, A = 8, 32, 16, 128  # S x A is what is large here
@@ -34,10 +39,16 @@ def step_bytes(name, positions, targets):
     config.train.clip_norm = 0.0
     create = functools.partial(build, config.model, 9, 11)
     graphdef, shapes = nnx.split(nnx.eval_shape(create, jax.random.key(0)), nnx.Param)
-    params = jax.tree.map(
-        lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), nnx.to_pure_dict(shapes)
-    )
-    return temporary_bytes(config, graphdef, params, (positions, targets))
+
+    def arguments(params):
+        lane = Lane(config, params)
+        batch = [jnp.zeros(shape, jnp.int32) for shape in ((B, positions), (B, targets), B)]
+        return lane.state, Batch(*batch), first_hyper(config), lane.key
+
+    step = MeasuredStep(make_train_step(config, graphdef, make_optimizer(config.train), 1), None)
+    # Shapes alone: no array is made.
+    described = jax.eval_shape(arguments, nnx.to_pure_dict(shapes))
+    return step.temporary_bytes(*described, forced=True)
 
 
 @pytest.mark.parametrize("name", VARIANTS)
