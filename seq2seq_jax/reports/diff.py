@@ -57,7 +57,7 @@ def compare_sweeps(results: Results, other: Results, metrics: Sequence[str]) -> 
     for cell in both:
         here, there = cell_values(results, cell), cell_values(other, cell)
         pair = _pair(results, other, cell)
-        comparisons = [item._replace(cell=cell) for item in compare_with_baseline(pair)]
+        comparisons = [item._replace(cell=cell) for item in compare_with_baseline(pair, metrics)]
         problems += [f"{cell}: no bootstrap ({why})" for why in pair.not_compared.values()]
         found = differences(cell, here, there, metrics, comparisons)
         lines += [Line(here[item.metric], there[item.metric], item) for item in found]

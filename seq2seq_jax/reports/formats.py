@@ -75,7 +75,8 @@ def comma_separated(table: Table) -> str:
     writer = csv.writer(file, lineterminator="\n")
     writer.writerow([*header, "seeds", "seeds expected", "state"])
     for row in table.rows:
-        line: list[str | float | None] = [row.name, row.cell] if named else [row.name]
+        name = row.name or row.cell
+        line: list[str | float | None] = [name, row.cell] if named else [name]
         for column in columns:
             if column.metric in row.values:
                 value = row.values[column.metric]

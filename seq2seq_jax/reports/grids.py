@@ -60,9 +60,9 @@ def grid(table: Table) -> Grid:
     lines = []
     for row in table.rows:
         mark = " (baseline)" * _is_baseline(table, row)
-        line = [Entry((row.cell if named else row.name) + mark, order=row.cell or None)]
+        line = [Entry((row.cell or row.name) + mark, order=row.cell or None)]
         if named:
-            theirs = Entry(row.name, order=row.name) if row.name != row.cell else Entry(NOTHING)
+            theirs = Entry(row.name, order=row.name) if row.name else Entry(NOTHING)
             line = [theirs, line[0] if row.cell else Entry(NOTHING)]
         for column in table.columns:
             line.append(_entry(column, row))
@@ -159,7 +159,7 @@ def or_empty(entry: Entry) -> str:
 
 def has_names(table: Table) -> bool:
     """Whether a paper calls our cells by other names."""
-    return any(row.cell and row.cell != row.name for row in table.rows)
+    return any(row.cell and row.name not in ("", row.cell) for row in table.rows)
 
 
 def judged_metrics(table: Table) -> set[str]:

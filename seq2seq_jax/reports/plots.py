@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from matplotlib.ticker import MaxNLocator, NullFormatter, ScalarFormatter
 
-from seq2seq_jax.evaluation.lengths import length_bins, scores_in_bins
+from seq2seq_jax.evaluation.lengths import COUNTS, length_bins, scores_in_bins
 from seq2seq_jax.reports.columns import COLUMNS
 from seq2seq_jax.reports.results import Results
 from seq2seq_jax.reports.style import (
@@ -90,7 +90,7 @@ def scores_by_length(results: Results) -> Figure | None:
     counts = [sum(low <= count <= high for count in words_first) for low, high in bins]
     x = np.flatnonzero(counts)
     values = {
-        cell: [scores_in_bins(seed.statistics, seed.words, bins) for seed in seeds]
+        cell: [scores_in_bins(seed.statistics(COUNTS), seed.words, bins) for seed in seeds]
         for cell, seeds in runs.items()
     }
     figure, panels = _panels(2)

@@ -16,7 +16,7 @@ from seq2seq_jax.reports.published import read_published
 from seq2seq_jax.reports.results import Results, read_results
 from seq2seq_jax.reports.significance import compare_with_baseline
 from seq2seq_jax.reports.style import save_png
-from seq2seq_jax.reports.tables import OURS_ALONE, Table, make_table
+from seq2seq_jax.reports.tables import OURS_ALONE, Table, make_table, wanted
 from seq2seq_jax.reports.translations import (
     shown_translations,
     tested_translations,
@@ -94,7 +94,8 @@ def write_report(
         elsewhere = read_paper(paper)
     elif published:
         elsewhere = OURS_ALONE._replace(published=read_published(Path(published)))
-    table = make_table(results, compare_with_baseline(results), elsewhere)
+    comparisons = compare_with_baseline(results, wanted(elsewhere))
+    table = make_table(results, comparisons, elsewhere)
     shown, files = [printed(table)], []
     if "csv" in formats:
         files.append(_write(results.folder / "report.csv", comma_separated(table)))

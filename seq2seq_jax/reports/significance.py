@@ -4,6 +4,7 @@ Koehn 2004, "Statistical significance tests for machine translation evaluation":
 sentences as there are, with replacement, the same ones for both systems; score both; repeat.
 """
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -14,7 +15,15 @@ from seq2seq_jax.evaluation.metrics import PREDICTIONS, SUFFIXES
 from seq2seq_jax.reports.results import Results
 from seq2seq_jax.reports.tested import Tested, tested
 
-METRICS = ("exact_match", "bleu", "token_error_rate", "sequence_error_rate")
+METRICS = {  # -> the counts that it is made of
+    "exact_match": "matches",
+    "bleu": "bleu",
+    "chrf": "chrf",
+    "ter": "ter",
+    "token_error_rate": "edits",
+    "sequence_error_rate": "matches",
+}
+SLOW = ("chrf", "ter")  # to count
 
 
 class Comparison(NamedTuple):
@@ -34,17 +43,19 @@ class Comparison(NamedTuple):
     p: float
 
 
-def compare_with_baseline(results: Results) -> list[Comparison]:
+def compare_with_baseline(results: Results, columns: Sequence[str] = ()) -> list[Comparison]:
     """Every cell against the baseline, from the predictions of all finished seeds: greedy ones,
     and where both have some, those of beam search, whose metrics end in _beam.
 
+    In all METRICS; in those that are SLOW where they are among the table's `columns`.
     Cells without finished seeds are left out, and so are those that were tested on other sentences
     than the baseline; `results.not_compared` gets the reason.
     """
-    return [item for mode in PREDICTIONS for item in _compare(results, mode)]
+    metrics = [metric for metric in METRICS if metric not in SLOW or metric in columns]
+    return [item for mode in PREDICTIONS for item in _compare(results, mode, metrics)]
 
 
-def _compare(results: Results, mode: str) -> list[Comparison]:
+def _compare(results: Results, mode: str, metrics: Sequence[str]) -> list[Comparison]:
     found = {cell: tested(results, cell, mode) for cell in results.cells}
     baseline = found.pop(results.baseline)
     others = {cell: seeds for cell, seeds in found.items() if seeds}
@@ -58,14 +69,14 @@ def _compare(results: Results, mode: str) -> list[Comparison]:
         results.not_compared.update(dict.fromkeys(others, reason))
         return []
     times = list(resamples(len(sentences)))
-    reference = _mean_scores(baseline, times)
+    reference = _mean_scores(baseline, times, metrics)
     comparisons = []
     for cell, seeds in others.items():
         if any(seed.sentences != sentences for seed in seeds):
             results.not_compared[cell] = "tested on other sentences"
             continue
-        scores = _mean_scores(seeds, times)
-        for metric in METRICS:
+        scores = _mean_scores(seeds, times, metrics)
+        for metric in metrics:
             observed, *differences = (scores[metric] - reference[metric]).tolist()
             low, high, p = bootstrap(np.array(differences))
             comparisons.append(Comparison(cell, metric + SUFFIXES[mode], observed, low, high, p))
@@ -73,8 +84,9 @@ def _compare(results: Results, mode: str) -> list[Comparison]:
 
 
 def _mean_scores(
-    seeds: list[Tested], times: list[Float[np.ndarray, " N"]]
+    seeds: list[Tested], times: list[Float[np.ndarray, " N"]], metrics: Sequence[str]
 ) -> dict[str, Float[np.ndarray, " R"]]:
     """Scores on the resamples, averaged over seeds: the same quantity as in the table."""
-    scores = [resampled_scores(seed.statistics, times) for seed in seeds]
-    return {metric: np.mean([score[metric] for score in scores], axis=0) for metric in METRICS}
+    counts = list(dict.fromkeys(METRICS[metric] for metric in metrics))
+    scores = [resampled_scores(seed.statistics(counts), times) for seed in seeds]
+    return {metric: np.mean([score[metric] for score in scores], axis=0) for metric in metrics}

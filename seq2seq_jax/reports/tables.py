@@ -23,7 +23,8 @@ OURS_ALONE = Paper()
 class Row(NamedTuple):
     """seeds: how many ended well; expected: how many there should be; status: why fewer.
 
-    name: what the row is called, by the paper or by us; cell: ours, "" where we have none.
+    name: what the row is called, by the paper (then "" for a cell that it has not) or by us; cell:
+    ours, "" where we have none.
     verdicts: metric -> where our number stands beside the published one.
     """
 
@@ -52,18 +53,13 @@ class Table(NamedTuple):
 def make_table(results: Results, comparisons: list[Comparison], paper: Paper = OURS_ALONE) -> Table:
     """The rows of `paper` in its order, then our other cells, then other published rows.
 
-    Columns: the paper's with what a run costs, else DEFAULT_COLUMNS and what has published numbers;
-    behind a score of translations that of beam search, where some run has it. `comparisons` are
-    those of `compare_with_baseline`.
+    Columns: those that are `wanted`; behind a score of translations that of beam search, where some
+    run has it. `comparisons` are those of `compare_with_baseline`.
     """
     values = {cell: cell_values(results, cell) for cell in results.cells}
-    with_published = {metric for numbers in paper.published.values() for metric in numbers}
-    wanted = {*DEFAULT_COLUMNS, *with_published}
-    named = [metric for metric in COLUMNS if metric in wanted]
-    if paper.columns:
-        named = [*paper.columns, *COST]
+    with_published = _with_published(paper)
     present = {metric for cell in values.values() for metric in cell} | with_published
-    columns = [COLUMNS[metric] for metric in with_beam(named) if metric in present]
+    columns = [COLUMNS[metric] for metric in with_beam(wanted(paper)) if metric in present]
     _mark_best(columns, values)
     differing = _differences(results, values, columns, comparisons)
     rows = [_row(results, values, paper, name, cell) for name, cell in _order(results, paper)]
@@ -90,12 +86,25 @@ def make_table(results: Results, comparisons: list[Comparison], paper: Paper = O
     )
 
 
+def wanted(paper: Paper) -> list[str]:
+    """The metrics of the columns: the paper's with what a run costs, else DEFAULT_COLUMNS and what
+    has published numbers."""
+    if paper.columns:
+        return [*paper.columns, *COST]
+    return [metric for metric in COLUMNS if metric in {*DEFAULT_COLUMNS, *_with_published(paper)}]
+
+
+def _with_published(paper: Paper) -> set[str]:
+    return {metric for numbers in paper.published.values() for metric in numbers}
+
+
 def _order(results: Results, paper: Paper) -> list[tuple[str, str]]:
-    """(name, cell) of every row; no cell: ""."""
-    ours = [(cell, cell) for cell in results.cells if cell not in paper.rows.values()]
+    """(name, cell) of every row; no cell, or no name in a paper that has names: ""."""
+    others = [cell for cell in results.cells if cell not in paper.rows.values()]
+    ours = [("" if paper.rows else cell, cell) for cell in others]
     listed = [(name, cell or "") for name, cell in paper.rows.items()]
-    others = [(name, "") for name in paper.published if name not in dict([*listed, *ours])]
-    return [*listed, *ours, *others]
+    alone = [(name, "") for name in paper.published if name not in dict([*listed, *ours])]
+    return [*listed, *ours, *alone]
 
 
 def _row(

@@ -1,18 +1,29 @@
 """What the finished runs of a cell made of the test set, as the counts that scores are sums of."""
 
-from typing import NamedTuple
+import dataclasses
+from collections.abc import Sequence
+from typing import Any
 
-from seq2seq_jax.evaluation.lengths import COUNTS, source_words
+from seq2seq_jax.evaluation.lengths import source_words
 from seq2seq_jax.evaluation.metrics import PREDICTIONS, Statistics, sentence_statistics
 from seq2seq_jax.reports.results import Results, references_of
 
 
-class Tested(NamedTuple):
+@dataclasses.dataclass(eq=False)
+class Tested:
     """The translations of a run; words: of each source."""
 
     words: list[int]
     sentences: list[tuple[int, str, tuple[str, ...]]]  # index, source, references
-    statistics: Statistics
+    hypotheses: list[str]
+    _counted: dict[str, Any] = dataclasses.field(default_factory=dict)
+
+    def statistics(self, names: Sequence[str]) -> Statistics:
+        """The named counts of each sentence (`metrics.TEXT_COUNTS`), each made once."""
+        if missing := [name for name in names if name not in self._counted]:
+            references = [own for _, _, own in self.sentences]
+            self._counted |= sentence_statistics(self.hypotheses, references, missing)
+        return {name: self._counted[name] for name in names}
 
 
 def tested(results: Results, cell: str, mode: str) -> list[Tested]:
@@ -27,13 +38,10 @@ def _read(results: Results, cell: str, seed: int, split: str) -> Tested | None:
     # Counting takes longer than all else of a report, and the tests and the plots both need it.
     key = results.folders[cell, seed], split
     if key not in results.cache:
-        results.cache[key] = None
         lines = sorted(results.predictions(cell, seed, split), key=lambda line: line["index"])
-        if lines:
-            references = [references_of(line) for line in lines]
-            results.cache[key] = Tested(
-                [source_words(line["source_tokens"]) for line in lines],
-                [(x["index"], x["source"], own) for x, own in zip(lines, references, strict=True)],
-                sentence_statistics([line["hypothesis"] for line in lines], references, COUNTS),
-            )
-    return results.cache[key]
+        results.cache[key] = lines and Tested(
+            [source_words(line["source_tokens"]) for line in lines],
+            [(line["index"], line["source"], references_of(line)) for line in lines],
+            [line["hypothesis"] for line in lines],
+        )
+    return results.cache[key] or None

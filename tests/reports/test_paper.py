@@ -33,6 +33,10 @@ def paper_folder(folder, table=TABLE, published=PUBLISHED):
     return folder
 
 
+def comma_separated(table):
+    return list(csv.DictReader(io.StringIO(formats.comma_separated(table))))
+
+
 def test_the_paper_beside_ours_in_its_order(tmp_path):
     folder = fake_sweep.quickstart(tmp_path / "sweep")
     sweep = {"score=none": {}, "score=general": {}, "score=dot": {}}
@@ -59,10 +63,33 @@ def test_the_paper_beside_ours_in_its_order(tmp_path):
     assert "- Run on other data." in lines
     note = "Not in this sweep: Best: no cell score=dott; did you mean score=dot?"
     assert note in table.missing
-    rows = list(csv.DictReader(io.StringIO(formats.comma_separated(table))))
+    rows = comma_separated(table)
     assert [row["BLEU verdict"] for row in rows] == ["within", "", "above (our spread)", "", ""]
     assert [row["state"] for row in rows] == ["", "published", "", "not in this sweep", "2 missing"]
     assert "so there is no verdict" in formats.console(printed(table))
+
+
+@pytest.mark.parametrize(
+    ("more", "firsts"),
+    [
+        ({}, "score=none (baseline), Best, score=general, score=dot"),
+        (
+            {"Dot": "score=dot"},
+            "score=none | score=none (baseline), Best | -, Dot | score=dot, - | score=general",
+        ),
+    ],
+    ids=["no other name", "another name, too"],
+)
+def test_a_row_that_the_paper_calls_as_we_do_bears_its_name(tmp_path, more, firsts):
+    folder = fake_sweep.quickstart(tmp_path / "sweep")
+    fake_sweep.write_sweep(folder, {"score=none": {}, "score=general": {}, "score=dot": {}})
+    rows = {"score=none": "score=none", "Best": None} | more
+    paper = paper_folder(tmp_path / "paper", f"ROWS = {rows}\nCOLUMNS = ('bleu',)", None)
+    table = make_table(read_results(folder), [], read_paper(paper))
+    lines, firsts = formats.markdown(printed(table)).splitlines()[2:6], firsts.split(", ")
+    assert [line[2 : 2 + len(first)] for line, first in zip(lines, firsts, strict=True)] == firsts
+    named = {row.get("row", row["cell"]) for row in comma_separated(table)}
+    assert named >= {"score=none", "score=general"}
 
 
 def test_what_cannot_be_compared_gets_no_verdict_but_its_order(tmp_path):

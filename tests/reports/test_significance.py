@@ -4,6 +4,7 @@ import pytest
 from seq2seq_jax.evaluation import metrics
 from seq2seq_jax.evaluation.bootstrap import RESAMPLES
 from seq2seq_jax.reports import plots, tested
+from seq2seq_jax.reports.report import write_report
 from seq2seq_jax.reports.results import read_results
 from seq2seq_jax.reports.significance import compare_with_baseline
 from seq2seq_jax.reports.tables import make_table
@@ -33,7 +34,7 @@ def sweep(folder, **hypotheses):
     for name, seeds in hypotheses.items():
         for seed, texts in enumerate(seeds):
             run = folder / name / f"seed{seed}"
-            final = {"test/exact_match": 0.5}
+            final = {"test/exact_match": 0.5, "test/ter": 50.0}
             fake_sweep.write_run(run, hypotheses=texts, final=final, done=fake_sweep.done())
     return read_results(folder)
 
@@ -82,6 +83,23 @@ def test_a_clearly_better_system_differs(tmp_path, many):
         limits = sorted((sign * comparison.low, sign * comparison.high))
         assert 0 < limits[0] < sign * comparison.difference < limits[1]
         assert comparison.p == pytest.approx(2 / (RESAMPLES + 1))
+
+
+def test_what_takes_long_to_count_is_compared_where_the_table_shows_it(tmp_path, many):
+    worse, better = spoilt(many, 0.5, 0), spoilt(many, 0.8, 1)
+    results = sweep(tmp_path, a=[worse], b=[better])
+    found = {item.metric: item for item in compare_with_baseline(results, ["ter", "seconds"])}
+    assert {"ter", "bleu"} < set(found)
+    assert "chrf" not in found
+    scores = [
+        metrics.corpus_scores(texts, [(text,) for text in many], ["ter"])["ter"]
+        for texts in (worse, better)
+    ]
+    assert found["ter"].difference == pytest.approx(scores[1] - scores[0], rel=1e-9)
+    assert found["ter"].low < found["ter"].difference < found["ter"].high < 0
+    (tmp_path / "table.py").write_text('ROWS = {}\nCOLUMNS = ("ter",)')
+    report = write_report(tmp_path, formats=[], paper=tmp_path)
+    assert [(item.metric, item.p) for item in report.table.differences] == [("ter", found["ter"].p)]
 
 
 def test_beam_search_is_compared_with_beam_search(tmp_path, many):
