@@ -11,7 +11,7 @@ from seq2seq_jax import config as configs
 from seq2seq_jax.config_signature import obstacles, signature
 from seq2seq_jax.sweeps import child, claims
 from seq2seq_jax.sweeps.runner import Job, Run
-from seq2seq_jax.training import groups
+from seq2seq_jax.training import groups, twins
 from seq2seq_jax.training.logs import clock
 
 MODES = ("off", "auto", "all")
@@ -69,15 +69,26 @@ def plan(runs: Sequence[Run], mode: str, members: int, measure: Measure) -> list
 
 
 def _groups(runs: Sequence[Run], mode: str, members: int) -> Iterable[tuple[bool, Job]]:
-    """(whether it has begun, its runs) of each group, in the order of their first runs."""
+    """(whether it has begun, its runs) of each group, in the order of their first runs.
+
+    A run whose training another one of the sweep makes stands alone behind that one, to take it
+    over.
+    """
     by_folder = {groups.whole(run.folder): run for run in runs}
+    makes: dict[str, Run] = {}  # a training -> the first run that makes it
     found: dict[Any, tuple[bool, Job]] = {}
     for run in runs:
         began = groups.group_of(run.folder)
+        maker = makes.setdefault(repr(twins.training(run.config)), run)
         if began:
             own = [by_folder[path] if path in by_folder else _other(path) for path in began]
             found[tuple(began)] = (True, own)
-        elif mode == "off" or claims.holder(run.folder):  # or another process trains it
+        elif (
+            mode == "off"
+            or claims.holder(run.folder)  # another process trains it
+            or maker is not run
+            or twins.ended_twin(run.config, run.folder)
+        ):
             found[run.folder] = (False, [run])
         else:
             key = repr(signature(run.config))

@@ -34,11 +34,9 @@ def adopt(config: ConfigDict, workdir: Path) -> Path | None:
     """Copies a twin's training into the folder of a run that has yet to begin; gives the twin.
 
     None, and nothing is copied: where there is no twin that has ended, the folder is not in a
-    sweep, the run has begun by itself, or validation searches with a beam too.
+    sweep, or the run has begun by itself.
     """
-    if groups.begun(workdir) or "beam" in config.evaluation.modes:
-        return None
-    twin = _twin(config, workdir.resolve())
+    twin = None if groups.begun(workdir) else ended_twin(config, workdir)
     if twin:
         partial = workdir / "checkpoints.partial"
         shutil.rmtree(partial, ignore_errors=True)
@@ -50,21 +48,26 @@ def adopt(config: ConfigDict, workdir: Path) -> Path | None:
     return twin
 
 
-def _twin(config: ConfigDict, workdir: Path) -> Path | None:
+def ended_twin(config: ConfigDict, workdir: Path) -> Path | None:
+    """The folder of a run of the same sweep that trained as this one does, and has ended."""
+    workdir = workdir.resolve()
     sweep = workdir.parent.parent
     if not (sweep / "sweep.json").exists():
         return None
-    wanted = _training(config)
+    wanted = training(config)
     for done in sorted(sweep.glob(f"*/{workdir.name}/DONE")):
         with contextlib.suppress(InputError):  # an ensemble, or a folder of another version
-            if _training(configs.read(done.with_name("config.json"))) == wanted:
+            if training(configs.read(done.with_name("config.json"))) == wanted:
                 return done.parent
     return None
 
 
-def _training(config: ConfigDict) -> dict[str, Any]:
+def training(config: ConfigDict) -> dict[str, Any]:
+    """What a training hangs on: equal for twins. Where validation searches with a beam, as it
+    chooses the best step then, that is how it searches, too."""
+    unused = () if "beam" in config.evaluation.modes else TESTED
     return {
         key: value
         for key, value in configs.flatten(config).items()
-        if key not in TESTED and not key.startswith("sweep.")
+        if key not in unused and not key.startswith("sweep.")
     }

@@ -75,6 +75,27 @@ def test_a_run_that_another_process_trains_is_left_out(runs):
         ]
 
 
+def test_twins_stand_alone_behind_the_run_that_trains(runs, tmp_path):
+    """Those whose test alone is searched otherwise take its training over."""
+    for run in (runs[2], runs[6]):  # slow, with both seeds: now as half is, but for its test
+        run.config.update(runs[1].config)
+        run.config.update({"seed": run.seed, "evaluation": {"beam": 5}})
+    wanted = [
+        ["dot/seed0", "dot/seed1"],
+        ["half/seed0", "half/seed1"],
+        ["slow/seed0"],
+        ["gold/seed0", "gold/seed1"],
+        ["slow/seed1"],
+    ]
+    assert names(jobs(population.plan(runs, "all", 0, never))) == wanted
+    # Also where the others have ended, and are no longer among those to do.
+    (tmp_path / "sweep.json").write_text("{}")
+    for run in (runs[1], runs[5]):
+        (run.folder / "DONE").touch()
+    found = names(jobs(population.plan([runs[2], runs[6]], "all", 0, never)))
+    assert found == [["slow/seed0"], ["slow/seed1"]]
+
+
 def test_no_more_than_so_many(runs):
     found = names(jobs(population.plan(runs, "all", 3, never)))
     assert found[1:3] == [["half/seed0", "slow/seed0"], ["half/seed1", "slow/seed1"]]
