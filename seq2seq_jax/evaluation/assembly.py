@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import jax
+import numpy as np
 from ml_collections import ConfigDict
 
 from seq2seq_jax import config as configs
@@ -28,6 +29,7 @@ from seq2seq_jax.types import InputError
 
 SIDES = ("source", "target")
 PAIRS = "pairs.json"  # beside the vocabularies: checksums of the splits
+EVALUATION_SHAPES = 3  # at most
 
 
 class Assembly:
@@ -59,7 +61,8 @@ class Assembly:
         self.graphdef, self._draw = initializer(config.model, *sizes)
         key = jax.random.key(0)
         self.like = jax.eval_shape(self._draw, key)  # the parameters' shapes and types
-        self.evaluator = Evaluator(config, self.graphdef, self.data, self.shapes)
+        shapes = evaluation_shapes(config, self.data)
+        self.evaluator = Evaluator(config, self.graphdef, self.data, shapes)
 
     def params(self, seed: int):
         """The parameters that a run with this seed begins with."""
@@ -221,6 +224,14 @@ def shapes_of(config: ConfigDict, data: Data):
     encoded = data.encoded["train"]
     pairs = lengths(encoded.source, encoded.target)
     return choose_buckets(pairs, config.data.buckets, config.data.batch_size)
+
+
+def evaluation_shapes(config: ConfigDict, data: Data):
+    """The batch shapes of evaluation, few and by the lengths of what is evaluated: a split of a
+    thousand pairs has eight batches, and each shape costs two or three programs."""
+    parts = [part for split, part in data.encoded.items() if split != "train"]
+    pairs = np.concatenate([lengths(part.source, part.target) for part in parts])
+    return choose_buckets(pairs, EVALUATION_SHAPES, config.evaluation.batch_size)
 
 
 def order_seed(config: ConfigDict) -> int:

@@ -69,8 +69,8 @@ class Evaluation(NamedTuple):
 class Evaluator:
     """Compiles each mode once a batch shape; parameters come with the call.
 
-    `shapes` are the batch shapes of training, so that evaluation adds as few as it can. The
-    attention's temperature is the model's own while `temperature` is None, else traced.
+    `shapes`: those of the batches that are scored, one more where an example is longer than all of
+    them. The attention's temperature is the model's own while `temperature` is None, else traced.
     """
 
     def __init__(self, config, graphdef: nnx.GraphDef, data: Data, shapes: Sequence):
@@ -181,7 +181,6 @@ class Evaluator:
         return found, diagnostics(jax.tree.map(lambda *parts: np.sum(parts, axis=0), *attended))
 
     def _shapes(self, lengths_N2) -> tuple:
-        """The shapes of training, and one more where an example is longer than all of them."""
         outside_N = ~np.any([(lengths_N2 <= shape).all(axis=1) for shape in self.shapes], axis=0)
         if not outside_N.any():
             return self.shapes

@@ -18,11 +18,11 @@ from seq2seq_jax.evaluation.assembly import (
     Assembly,
     begin,
     evaluate,
+    evaluation_shapes,
     finish,
     load_again,
     load_vocabularies,
     same_config,
-    shapes_of,
     validation,
 )
 from seq2seq_jax.evaluation.evaluator import Evaluator
@@ -151,7 +151,9 @@ class Run(Translates):
         data = load_again(self.config, self.workdir)
         if files:
             data, split = with_test(data, files, self.config.data), "test"
-        evaluator = Evaluator(self.config, self._graphdef, data, shapes_of(self.config, data))
+        evaluator = Evaluator(
+            self.config, self._graphdef, data, evaluation_shapes(self.config, data)
+        )
         folder = self.workdir if self.is_own and not files else None
         return evaluate(folder, evaluator, self._params, self.step, split, modes)
 

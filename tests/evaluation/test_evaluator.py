@@ -10,6 +10,7 @@ from seq2seq_jax.data.batching import Batches
 from seq2seq_jax.data.vocabulary import Vocabulary
 from seq2seq_jax.decoding.translate import Translation, Translator
 from seq2seq_jax.evaluation.assembly import evaluate as evaluate_split
+from seq2seq_jax.evaluation.assembly import evaluation_shapes
 from seq2seq_jax.evaluation.ensemble import Ensemble
 from seq2seq_jax.evaluation.evaluator import Evaluator
 from seq2seq_jax.evaluation.metrics import scores, total
@@ -73,6 +74,21 @@ def test_batches_and_padding_change_nothing(whole, batch_size):
     assert found.metrics == pytest.approx(whole.metrics, rel=1e-5)
     for name, counts_NC in whole.statistics[""].items():
         np.testing.assert_allclose(found.statistics[""][name], counts_NC, rtol=1e-5)
+
+
+def test_few_shapes_by_the_lengths_of_what_is_evaluated():
+    """A long pair that only trains makes none, and where one is asked for it gets its own."""
+    sizes = {"train": [20, 5, 5], "valid": [2, 3, 4, 5, 6, 7], "test": [9, 2, 3]}
+    parts = {name: [np.full(n, EOS, np.int32) for n in own] for name, own in sizes.items()}
+    encoded = {name: Encoded(part, part) for name, part in parts.items()}
+    data = dataclasses.replace(small_data(GOLD), encoded=encoded)
+    config = small_config()
+    config.evaluation.batch_size = 1
+    shapes = evaluation_shapes(config, data)
+    assert len(shapes) == 3 and shapes[-1] == (9, 9)
+    evaluator = Evaluator(config, small_model()[0], data, shapes)
+    assert evaluator._shapes(np.array([[9, 9], [3, 3]])) == shapes
+    assert evaluator._shapes(np.array([[20, 20], [3, 3]])) == (*shapes, (20, 20))
 
 
 def test_statistics_are_those_of_each_sentence(whole):
