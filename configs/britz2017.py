@@ -8,8 +8,8 @@ has 128 dimensions here.
 The folder has to hold train, val and test_2016_flickr as .de and .en, plain or .gz.
 
 Command: ./launch.sh sweep --config=configs/britz2017.py --workdir=runs/britz2017 --workers=2 \
-    --config.data.dir=FOLDER
-Cost: 30 trainings, of about 6 minutes each on one core; the six cells of beams share the baseline's
+    --config.data.dir=FOLDER --config.model.dtype=bfloat16
+Cost: 30 trainings, of about 8 minutes each on one core; the six cells of beams share the baseline's
 Expected: see experiments/britz2017/
 """
 
