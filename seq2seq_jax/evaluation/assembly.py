@@ -48,12 +48,11 @@ class Assembly:
                 "train.best_metric = valid/aer needs gold links, and no pair of the validation has"
                 " any; take valid/loss, or valid/bleu"
             )
-        self.shapes = shapes_of(config, self.data)
         encoded = self.data.encoded["train"]
         self.batches = Batches(
             encoded.source,
             encoded.target,
-            self.shapes,
+            shapes_of(config, self.data),
             config.data.batch_size,
             order_seed(config),
         )
