@@ -10,6 +10,7 @@ from ml_collections import ConfigDict
 from seq2seq_jax import config as configs
 from seq2seq_jax import config_checks as checks
 from seq2seq_jax.data.tasks import TASKS
+from seq2seq_jax.data.vocabulary import UNICODE
 from seq2seq_jax.evaluation.evaluator import MODES
 from seq2seq_jax.models.attention.memory_terms import MEMORY_TERMS
 from seq2seq_jax.models.attention.normalizers import NORMALIZERS
@@ -68,3 +69,4 @@ def test_names_are_those_of_the_registries():
     assert set(checks.FEEDS) == set(FEEDS)
     assert set(checks.KINDS) == set(ENCODERS) == set(DECODERS)
     assert set(checks.CHOICES["evaluation.modes"]) == set(MODES)
+    assert set(checks.CHOICES["data.source.unicode"]) == set(UNICODE)

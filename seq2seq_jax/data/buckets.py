@@ -30,10 +30,8 @@ def choose_buckets(
 
         f_k(b) = min over a inside b of f_{k-1}(a) + work(b, C(b) - C(a))
 
-    Raises InputError for a count below 1 or no examples.
+    Raises InputError where there are no examples.
     """
-    if count < 1:
-        raise InputError(f"data.buckets={count}: at least one batch shape is needed")
     if not len(lengths_N2):
         raise InputError("no examples to make batches of")
     column_I = _candidates(lengths_N2[:, 0])

@@ -107,7 +107,6 @@ def test_bad_links(tmp_path, links, message):
 @pytest.mark.parametrize(
     ("train", "files", "message"),
     [
-        ("", {}, r"data\.train is empty"),
         ("none.tsv", {}, r"data\.train: .*none\.tsv does not exist"),
         ("b.d b.en", {"b__de": "", "b__en": ""}, r"b\.d does not exist; the folder has .*b\.de"),
         ("no/b.tsv", {}, r"neither does its folder .*no: check data\.dir"),
@@ -144,11 +143,6 @@ def test_columns_of_a_tsv_are_two_numbers(tmp_path, columns):
     tsv(tmp_path)
     with pytest.raises(InputError, match="needs two column numbers"):
         load_pairs(data(tmp_path, train="p.tsv", columns=columns))
-
-
-def test_unknown_name_suggests_a_near_one(tmp_path):
-    with pytest.raises(InputError, match=r"data\.name='frenhc' is unknown \(did you mean french"):
-        load_pairs(data(tmp_path, name="frenhc"))
 
 
 # --- held out

@@ -42,12 +42,8 @@ class Draw:
 
 def split_sizes(data: ml_collections.ConfigDict, defaults: tuple[int, int, int]) -> tuple[int, ...]:
     """(train, valid, test) pairs; 0 in the config means the task's default."""
-    sizes = []
-    for key, default in zip(("train_size", "valid_size", "test_size"), defaults, strict=True):
-        if data[key] < 0:
-            raise InputError(f"data.{key} = {data[key]}: expected 0 (the default) or more")
-        sizes.append(data[key] or default)
-    return tuple(sizes)
+    given = data.train_size, data.valid_size, data.test_size
+    return tuple(size or default for size, default in zip(given, defaults, strict=True))
 
 
 def length_range(
@@ -64,10 +60,6 @@ def length_range(
         key = "min_length" if task.min_length else "max_length"
         raise InputError(
             f"data.task.{key} = {task[key]}: expected {smallest} or more source tokens"
-        )
-    if low > high:
-        raise InputError(
-            f"data.task.min_length = {low} is above data.task.max_length = {high}: swap them"
         )
     return low, high
 

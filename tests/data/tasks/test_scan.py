@@ -8,9 +8,11 @@ from pathlib import Path
 import pytest
 
 from configs.default import get_config
+from seq2seq_jax.config_checks import CHOICES
 from seq2seq_jax.data.tasks import TASKS, scan
 from seq2seq_jax.types import InputError
 
+SPLITS = CHOICES["data.task.split"]
 PUBLISHED = Path(__file__).parents[3] / ".." / "shared" / "data" / "scan"
 # SHA-256 of the sorted lines `command TAB actions NEWLINE`, computed from the published files:
 # (train, test); for `simple`, whose division is random, of both together.
@@ -67,12 +69,12 @@ def parts(split):
     return (sorted(train + test),) if split == "simple" else (train, test)
 
 
-@pytest.mark.parametrize("split", scan.SPLITS)
+@pytest.mark.parametrize("split", SPLITS)
 def test_equals_the_published_data_by_hash(split):
     assert tuple(map(digest, parts(split))) == SHA256[split]
 
 
-@pytest.mark.parametrize("split", scan.SPLITS)
+@pytest.mark.parametrize("split", SPLITS)
 def test_equals_the_published_data_pair_by_pair(split):
     files = published("train", split), published("test", split)
     if split == "simple":
@@ -81,7 +83,7 @@ def test_equals_the_published_data_pair_by_pair(split):
     assert tuple(map(digest, files)) == SHA256[split]
 
 
-@pytest.mark.parametrize("split", scan.SPLITS)
+@pytest.mark.parametrize("split", SPLITS)
 def test_sizes(split):
     made = generate(split, valid_size=700)
     assert (len(made.train) + len(made.valid), len(made.test)) == SIZES[split]
@@ -142,7 +144,6 @@ def test_notes_tell_about_the_held_out_pairs():
 @pytest.mark.parametrize(
     ("split", "sizes", "expected"),
     [
-        ("lenght", {}, "data.task.split = 'lenght': expected one of simple, length"),
         ("simple", {"train_size": 15_729}, "data.train_size = 15729: scan simple has 15728 pairs"),
         ("simple", {"test_size": 5}, "data.test_size = 5: the test sets of scan are fixed"),
         ("length", {"valid_size": 16_990}, "valid_size = 16990: expected 1 to 16989"),

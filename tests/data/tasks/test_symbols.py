@@ -98,7 +98,6 @@ def test_all_examples_can_be_asked_for_and_no_more(name, task, count):
         ("copy", {"symbols": 1}, "data.task.symbols = 1: expected 2"),
         ("addition", {"symbols": 1}, "data.task.symbols = 1: the base"),
         ("addition", {"min_length": 2}, "data.task.min_length = 2: expected 3"),
-        ("reverse", {"min_length": 5, "max_length": 4}, "min_length = 5 is above"),
     ],
 )
 def test_bad_options(name, task, expected):
