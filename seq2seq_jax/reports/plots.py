@@ -110,7 +110,7 @@ def scores_by_length(results: Results) -> Figure | None:
         panel.set_xticks(
             range(len(bins)), [f"{a}\n{n}" for a, n in zip(labels, counts, strict=True)]
         )
-        panel.set_ylim(-3, 103)
+        panel.set_ylim(bottom=-0.03 * panel.get_ylim()[1])  # from 0, a little room for its markers
     if len(results.cells) > 1:
         _legend(figure, panels)
     return figure
