@@ -3,7 +3,8 @@
 French to English on the Tatoeba pairs of the best-known attention tutorials, words in lower case;
 no attention, dot, general and concat, two seeds each.
 
-The folder has to hold the file that `data.dir` names (see docs); the data are CC-BY 2.0 FR.
+The folder that `data.dir` names has to hold fra.txt, fra.txt.gz or fra-eng.zip; the data are
+CC-BY 2.0 FR.
 
 Command: ./launch.sh sweep --config=configs/tatoeba.py --workdir=runs/tatoeba \
     --config.data.dir=FOLDER
