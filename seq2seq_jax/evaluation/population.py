@@ -28,7 +28,8 @@ def train_population(workdirs: Sequence[str | Path]) -> dict[Path, str]:
 
     Called again with the same folders in the same order it goes on where it was stopped, and ends
     with the same bits. Runs that have ended only keep their lanes. A run whose loss is not finite
-    is lost: it ends with FAILED in its folder, and the reason is in the answer. The others go on.
+    is lost: it ends with FAILED in its folder, and the reason is in the answer. The others go on,
+    as they do without a run whose folder was emptied.
 
     Raises InputError where the runs differ in more than numbers that the step takes as arguments,
     or one of them began otherwise, and for all bad input.
@@ -37,11 +38,17 @@ def train_population(workdirs: Sequence[str | Path]) -> dict[Path, str]:
     own = read_together(folders)
     groups.form(folders)
     left = [folder for folder in folders if not (folder / "DONE").exists()]
-    # A lost run would be lost again at the same update: it is tried when all others have ended.
-    live = [folder for folder in left if not groups.lost(folder)] or left
+    # A lost run would be lost again at the same update: it is tried when all others have ended,
+    # and one that begins anew by itself, as it would take the others back to its start.
+    reasons = {folder: groups.lost(folder) for folder in left}
+    live = (
+        [folder for folder in left if not reasons[folder]]
+        or [folder for folder in left if reasons[folder] == groups.EMPTIED]
+        or left
+    )
     if not live:
         return {}
-    failed = {folder: groups.lost(folder) for folder in left if folder not in live}
+    failed = {folder: reasons[folder] for folder in left if folder not in live}
     for folder, reason in failed.items():
         _write_failed(folder, reason)
     for folder, config in zip(folders, own, strict=True):

@@ -75,14 +75,15 @@ def _groups(runs: Sequence[Run], mode: str, members: int) -> Iterable[tuple[bool
     over.
     """
     by_folder = {groups.whole(run.folder): run for run in runs}
+    bound = _bound(by_folder)
     makes: dict[str, Run] = {}  # a training -> the first run that makes it
     found: dict[Any, tuple[bool, Job]] = {}
     for run in runs:
-        began = groups.group_of(run.folder)
+        began = bound.get(groups.whole(run.folder))
         maker = makes.setdefault(repr(twins.training(run.config)), run)
         if began:
             own = [by_folder[path] if path in by_folder else _other(path) for path in began]
-            found[tuple(began)] = (True, own)
+            found[tuple(began)] = (True, [run for run in own if run])
         elif (
             mode == "off"
             or claims.holder(run.folder)  # another process trains it
@@ -99,8 +100,20 @@ def _groups(runs: Sequence[Run], mode: str, members: int) -> Iterable[tuple[bool
             yield begun, group[len(group) * i // parts : len(group) * (i + 1) // parts]
 
 
-def _other(folder: Path) -> Run:
-    """A member that is done, or no longer part of the sweep: its lane is needed all the same."""
+def _bound(folders: Iterable[Path]) -> dict[Path, list[Path]]:
+    """The group of each run that goes on with one; that of a member whose folder was emptied, and
+    tells nothing of it any more, is where the others have it."""
+    own = {folder: group for folder in folders if (group := groups.group_of(folder))}
+    return {member: group for group in own.values() for member in group} | own
+
+
+def _other(folder: Path) -> Run | None:
+    """A member that is done, or no longer part of the sweep: its lane is needed all the same.
+
+    None where it was deleted: the process that is to train the others says what can be done.
+    """
+    if not (folder / "config.json").exists():
+        return None
     config = configs.read(folder / "config.json")
     return Run(folder.parent.name, config.seed, folder, config)
 

@@ -1,7 +1,8 @@
 """Which runs train as one program: kept in their folders, since a run goes on the way it began.
 
     RUN/population.json    "members": the folders of all, in the order of their lanes;
-                           "lost": why this one cannot go on, where its loss was not finite
+                           "lost": why this one does not go on with the others: its loss was not
+                           finite, or its folder was emptied
 
 By rounding, what a member computes may depend on how many lanes there are, so that only the group
 it began with ends with the same bits. No JAX here: the sweep plans with it.
@@ -18,13 +19,20 @@ from seq2seq_jax.files import write_json
 from seq2seq_jax.types import InputError
 
 NAME = "population.json"
+EMPTIED = (
+    "its folder was emptied after its group had begun; the same command trains it anew when all"
+    " others of the group have ended"
+)
 
 
 def begun(folder: Path) -> bool:
     """Whether the run in the folder has something to go on from, or has ended."""
+    return (folder / "DONE").exists() or bool(_steps(folder))
+
+
+def _steps(folder: Path) -> list[str]:
     last = folder / "checkpoints" / "last"
-    steps = last.iterdir() if last.is_dir() else ()
-    return (folder / "DONE").exists() or any(path.name.isdigit() for path in steps)
+    return [path.name for path in last.iterdir() if path.name.isdigit()] if last.is_dir() else []
 
 
 def clear(folder: Path) -> None:
@@ -40,26 +48,53 @@ def group_of(folder: Path) -> list[Path]:
     alone; none where it has yet to begin."""
     folder = whole(folder)
     members = _recorded(folder)
-    # A record of a group that never got to its first checkpoint binds nobody.
-    if any(begun(other) and _recorded(other) == members for other in members):
+    if _has_begun(members):
         return members
     return [folder] if begun(folder) else []
+
+
+def _has_begun(members: Sequence[Path]) -> bool:
+    # A record of a group that never got to its first checkpoint binds nobody.
+    return any(begun(member) and _recorded(member) == members for member in members)
 
 
 def form(folders: Sequence[Path]) -> None:
     """Notes in each folder that these runs train together, in this order.
 
-    Raises InputError where one of them began otherwise.
+    A member whose folder was emptied since the group began is lost: it would take the others back
+    to the start. Raises InputError where one of them began otherwise.
     """
     folders = [whole(folder) for folder in folders]
     for folder in folders:
         group = group_of(folder)
         if group not in ([], folders):
-            raise InputError(f"{folder} began {_described(folder, group)}")
+            out = way_out(folders) or way_out(group)
+            raise InputError(f"{folder} began {_described(folder, group)}{out}")
+    gone = emptied(folders)
     for folder in folders:
+        before = _read(folder)
+        record = before
         if _recorded(folder) != folders:
-            members = [os.path.relpath(other, folder) for other in folders]
-            write_json(folder / NAME, {"members": members})
+            record = {"members": [os.path.relpath(other, folder) for other in folders]}
+        if folder in gone:
+            record = record | {"lost": EMPTIED}
+        if record != before:
+            write_json(folder / NAME, record)
+
+
+def emptied(folders: Sequence[Path]) -> list[Path]:
+    """Those members of a group that has begun whose checkpoints or record were deleted since."""
+    folders = [whole(folder) for folder in folders]
+    if not _has_begun(folders):
+        return []
+    # They save one after another: by itself none is two checkpoints behind another, unless lost.
+    ahead = any(len(_steps(folder)) > 1 for folder in folders)
+    return [
+        folder
+        for folder in folders
+        if _recorded(folder) != folders
+        or (ahead and not begun(folder) and lost(folder) in ("", EMPTIED))
+    ]
 
 
 def lose(folder: Path, reason: str) -> None:
@@ -77,8 +112,24 @@ def leave(folder: Path) -> None:
     folder = whole(folder)
     group = group_of(folder)
     if group not in ([], [folder]):
-        raise InputError(f"{folder} began {_described(folder, group)}")
+        raise InputError(f"{folder} began {_described(folder, group)}{way_out(group)}")
     (folder / NAME).unlink(missing_ok=True)
+
+
+def way_out(folders: Sequence[Path]) -> str:
+    """For the end of a message that these runs cannot go on together: what a begun group can do
+    some of whose folders were emptied; nothing for others."""
+    folders = [whole(folder) for folder in folders]
+    gone = [os.path.relpath(folder) for folder in emptied(folders)]
+    if not gone:
+        return ""
+    kept = [os.path.relpath(folder) for folder in folders if os.path.relpath(folder) not in gone]
+    return (
+        f"\n{', '.join(kept)} began in one program with {', '.join(gone)}, which was emptied, and "
+        "can go on only beside a run of that kind there: empty that folder but for a config.json "
+        "that differs from theirs in numbers alone (a sweep with the old cells writes it), or "
+        "delete the folders of all to begin anew"
+    )
 
 
 def _recorded(folder: Path) -> list[Path]:

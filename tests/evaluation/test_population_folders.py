@@ -1,6 +1,7 @@
 """Runs that train as one program, from their configs to their folders."""
 
 import json
+import shutil
 
 import pytest
 
@@ -10,6 +11,7 @@ from seq2seq_jax.evaluation import run
 from seq2seq_jax.evaluation.population import train_population
 from seq2seq_jax.training import groups
 from seq2seq_jax.types import InputError
+from tests.training.toy import Killed, stop_at
 
 SMALL = {
     "data.name": "reverse",
@@ -41,15 +43,19 @@ OWN = [
 ]
 
 
-@pytest.fixture(scope="module")
-def folders(tmp_path_factory):
-    """Three runs of which the last one's loss overflows, trained together by the command."""
-    sweep = tmp_path_factory.mktemp("sweep")
+def prepared(sweep):
     found = [sweep / f"cell{i}" / "seed0" for i in range(len(OWN))]
     for folder, own in zip(found, OWN, strict=True):
         folder.mkdir(parents=True)
         config = configs.load("configs/default.py", {**SMALL, "teacher_forcing.floor": 1.0, **own})
         configs.save(config, folder / "config.json")
+    return found
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory):
+    """Three runs of which the last one's loss overflows, trained together by the command."""
+    found = prepared(tmp_path_factory.mktemp("sweep"))
     assert main(["train", *(f"--workdir={folder}" for folder in found)]) == 1
     return found
 
@@ -116,3 +122,25 @@ def test_the_same_command_tries_the_lost_run_again_and_no_other(folders):
     failed = train_population(folders)
     assert list(failed) == [folders[2]]
     assert [(folder / "metrics.jsonl").read_bytes() for folder in folders] == before
+
+
+def test_a_deleted_run_begins_anew_once_the_others_have_ended(
+    folders, tmp_path, monkeypatch, capfd
+):
+    own = prepared(tmp_path)
+    with monkeypatch.context() as patch:
+        stop_at(patch, "after last", 2)
+        with pytest.raises(Killed):
+            train_population(own)
+    config = (own[1] / "config.json").read_bytes()
+    shutil.rmtree(own[1])
+    own[1].mkdir()
+    (own[1] / "config.json").write_bytes(config)  # as the sweep does
+    capfd.readouterr()
+    failed = train_population(own)
+    assert "going on from the checkpoint of step 4" in capfd.readouterr().err
+    assert failed[own[1]] == groups.EMPTIED
+    assert "its folder was emptied" in (own[1] / "FAILED").read_text()
+    assert (own[0] / "metrics.jsonl").read_bytes() == (folders[0] / "metrics.jsonl").read_bytes()
+    assert train_population(own) == {own[2]: groups.lost(own[2])}
+    assert (own[1] / "metrics.jsonl").read_bytes() == (folders[1] / "metrics.jsonl").read_bytes()

@@ -1,6 +1,7 @@
 """Which runs of a sweep train together, and what is said about it."""
 
 import json
+import shutil
 import subprocess
 
 import pytest
@@ -154,6 +155,21 @@ def test_what_has_begun_goes_on_as_it_began(runs, mode):
     assert "slow/seed0 and 1 more: together: as they began" in population.describe(found)
 
 
+@pytest.mark.parametrize("mode", population.MODES)
+def test_an_emptied_member_is_planned_with_its_group_alone(runs, mode):
+    of = {run.name: run for run in runs}
+    pair = [of["half/seed0"], of["slow/seed1"]]
+    groups.form([run.folder for run in pair])
+    for run in pair:
+        (run.folder / "checkpoints" / "last" / "10").mkdir(parents=True)
+    shutil.rmtree(pair[0].folder)  # which comes first among the runs
+    found = names(jobs(population.plan(runs, mode, 0, lambda group: cost(len(group), 1.0, 1.0))))
+    assert [job for job in found if "half/seed0" in job] == [["half/seed0", "slow/seed1"]]
+    # No longer a cell of the sweep: the process of the other one says what can be done.
+    found = names(jobs(population.plan([pair[1], of["gold/seed0"]], "off", 0, never)))
+    assert found == [["slow/seed1"], ["gold/seed0"]]
+
+
 def test_a_measurement_that_fails_says_how(runs, monkeypatch):
     seen = []
 
@@ -199,3 +215,19 @@ def test_runs_that_cannot_train_together_are_told_so(runs, capsys):
     said = capsys.readouterr().err
     assert "model.attention.score: 'concat', 'general'" in said
     assert json.loads((runs[0].folder / "config.json").read_text())["seed"] == 0
+
+
+def test_a_group_is_told_of_a_member_that_is_another_run_now(runs, capsys):
+    pair = [runs[1].folder, runs[2].folder]
+    groups.form(pair)
+    (pair[0] / "checkpoints" / "last" / "10").mkdir(parents=True)
+    shutil.rmtree(pair[1])
+    workdirs = [f"--workdir={folder}" for folder in pair]
+    way_out = "slow/seed0, which was emptied, and can go on only beside a run of that kind"
+    assert program.main(["train", *workdirs]) == 1  # it holds no config
+    assert way_out in capsys.readouterr().err
+    pair[1].mkdir()
+    configs.save(runs[0].config, pair[1] / "config.json")
+    assert program.main(["train", *workdirs]) == 1
+    said = capsys.readouterr().err
+    assert "model.attention.score: 'general', 'concat'" in said and way_out in said

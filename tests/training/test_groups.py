@@ -1,5 +1,7 @@
 """A run goes on the way it began: which folders train together."""
 
+import shutil
+
 import pytest
 
 from seq2seq_jax.training import groups
@@ -74,3 +76,48 @@ def test_a_lost_member_is_remembered(folders):
     groups.form(folders)
     assert [groups.lost(folder) for folder in folders] == ["the loss is not finite", "", ""]
     assert groups.group_of(folders[0]) == folders
+
+
+def test_an_emptied_folder_is_lost_and_takes_nobody_back(folders):
+    groups.form(folders)
+    for folder in folders:
+        save(folder, "20")
+    shutil.rmtree(folders[1])
+    folders[1].mkdir()
+    groups.form(folders)
+    assert [groups.lost(folder) for folder in folders] == ["", groups.EMPTIED, ""]
+    assert [groups.group_of(folder) for folder in folders] == [folders] * 3
+    groups.lose(folders[1], "the loss is not finite")  # when it was tried again
+    groups.form(folders)
+    assert groups.lost(folders[1]) == "the loss is not finite"
+
+
+def test_deleted_checkpoints_are_told_from_those_that_were_not_yet_saved(folders):
+    groups.form(folders)
+    save(folders[0], "10")  # killed before the others saved theirs: all begin again
+    assert groups.emptied(folders) == []
+    save(folders[2], "10")
+    save(folders[0], "20")
+    groups.lose(folders[1], "the loss of step 3 is not finite")
+    assert groups.emptied(folders) == []
+    groups.lose(folders[1], "")
+    groups.form(folders)
+    assert [groups.lost(folder) for folder in folders] == ["", groups.EMPTIED, ""]
+
+
+def test_a_group_is_told_how_it_can_go_on_without_an_emptied_folder(folders):
+    one, two, _ = folders
+    groups.form(folders)
+    save(one)
+    shutil.rmtree(two)
+    for others in ([one], folders[::2]):
+        with pytest.raises(InputError, match=r"a.seed0.* with \S*b.seed0, which was emptied"):
+            groups.form(others)
+    with pytest.raises(InputError, match=r"empty that folder but for a config\.json"):
+        groups.leave(one)
+    assert groups.way_out(folders[:2]) == ""
+    two.mkdir()
+    groups.leave(two)
+    save(two)
+    with pytest.raises(InputError, match=r"(?s)began alone.* empty that folder"):
+        groups.form(folders)
