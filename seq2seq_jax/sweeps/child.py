@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from seq2seq_jax.config import PROJECT
-from seq2seq_jax.sweeps.runner import Outcome, Run
+from seq2seq_jax.sweeps.runner import Outcome, Run, fail
 from seq2seq_jax.training.logs import LOG
 
 BUSY = 75  # exit status of `train` where another process trains in the folder
@@ -88,7 +88,7 @@ class Child:
             return Outcome(run, "busy", self.seconds)
         if self._told or code in STOPPED:
             return Outcome(run, "stopped", self.seconds)
-        return Outcome(run, "failed", self.seconds, self._error(code))
+        return fail(run, self.seconds, self._error(code))
 
     def _error(self, code: int | None) -> str:
         """The traceback or message that the child ended with, and how it ended."""

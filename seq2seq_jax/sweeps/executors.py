@@ -12,7 +12,7 @@ from typing import Any
 
 from seq2seq_jax.sweeps.child import Child
 from seq2seq_jax.sweeps.progress import make_progress
-from seq2seq_jax.sweeps.runner import Job, Outcome
+from seq2seq_jax.sweeps.runner import Job, Outcome, fail
 from seq2seq_jax.types import InputError
 
 POLL_SECONDS = 0.2
@@ -89,7 +89,7 @@ def slurm(
             submitted = [executor.submit(train, job, flags) for job in jobs]
     except (RuntimeError, NameError, TypeError) as error:
         raise InputError(f"submitit did not take the jobs: {error}") from error
-    left = dict(zip(submitted, jobs, strict=True))
+    left = dict(zip(submitted, map(_to_do, jobs), strict=True))
     outcomes: list[Outcome] = []
     with make_progress(_count(jobs)) as progress:
         ids = ", ".join(job.job_id for job in submitted)
@@ -115,13 +115,22 @@ def train(job: Job, flags: Sequence[str]) -> list[Outcome]:
 
 def _result(submitted: Any, runs: Job) -> list[Outcome]:
     if error := submitted.exception():
-        return [Outcome(run, "failed", 0.0, str(error)) for run in runs]
+        return [
+            Outcome(run, "done", 0.0)
+            if (run.folder / "DONE").exists()
+            else fail(run, 0.0, str(error))
+            for run in runs
+        ]
     return submitted.result()
 
 
 def _count(jobs: Sequence[Job]) -> int:
-    """The runs that are to do; the others of a job only keep their lanes."""
-    return sum(not (run.folder / "DONE").exists() for job in jobs for run in job)
+    return sum(len(_to_do(job)) for job in jobs)
+
+
+def _to_do(job: Job) -> Job:
+    """The others of a job only keep their lanes."""
+    return [run for run in job if not (run.folder / "DONE").exists()]
 
 
 def core_shares(workers: int) -> list[list[int]]:

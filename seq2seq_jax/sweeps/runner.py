@@ -176,23 +176,25 @@ def each_alone(runs: Sequence[Run]) -> list[Job]:
 def execute(
     plan: Plan, executor: Execute, arrange: Callable[[list[Run]], list[Job]] = each_alone
 ) -> list[Outcome]:
-    """Trains what is not done; a run that fails leaves FAILED in its folder and stops no other.
+    """Trains what is not done; a run that fails stops no other.
 
     `arrange` says which runs train together.
     """
     to_do = prepare(plan)
     jobs = arrange(to_do)
-    outcomes = [
+    return [
         # Who trained it may have ended meanwhile.
         outcome._replace(state="done")
         if outcome.state == "busy" and state(outcome.run) == "done"
         else outcome
         for outcome in executor(jobs)
     ]
-    for outcome in outcomes:
-        if outcome.state == "failed":
-            write_text(outcome.run.folder / "FAILED", outcome.error + "\n")
-    return outcomes
+
+
+def fail(run: Run, seconds: float, error: str) -> Outcome:
+    """The outcome of a run that failed, and the reason in its folder, where reports look."""
+    write_text(run.folder / "FAILED", error + "\n")
+    return Outcome(run, "failed", seconds, error)
 
 
 def summarize(plan: Plan, outcomes: Sequence[Outcome]) -> str:

@@ -141,6 +141,20 @@ def test_interruption_lets_the_children_save(make_runs, number, capfd):
     assert signal.getsignal(signal.SIGTERM) is before
 
 
+def test_a_failure_is_in_the_folder_while_the_sweep_goes_on(make_runs, monkeypatch):
+    runs = make_runs("bad", "good")
+    report, seen = progress.Lines.report, {}
+
+    def look(self, outcome):
+        seen[outcome.run.cell] = (runs[0].folder / "FAILED").read_text()
+        report(self, outcome)
+
+    monkeypatch.setattr(progress.Lines, "report", look)
+    local(runs)
+    assert seen["bad"].endswith("ValueError: lost the thread\n")
+    assert not (runs[1].folder / "FAILED").exists()
+
+
 def test_a_run_that_begins_again_is_no_failure_any_more(make_runs):
     (run,) = make_runs("good")
     (run.folder / "FAILED").write_text("lost")
@@ -254,6 +268,21 @@ def test_slurm_through_submitit(make_runs, tmp_path, monkeypatch):
         ("a/seed0", "done"),
         ("b/seed1", "done"),
     ]
+
+
+def test_a_job_of_slurm_that_failed_marks_what_is_not_done(make_runs, tmp_path, monkeypatch):
+    pytest.importorskip("submitit")
+
+    def train(job, flags):
+        (job[1].folder / "DONE").touch()
+        raise TimeoutError("preempted")
+
+    monkeypatch.setattr(executors, "train", train)
+    before, now, never = runs = make_runs("a", "b", "c")
+    (before.folder / "DONE").touch()
+    outcomes = executors.slurm([runs], tmp_path / "slurm", {"timeout_min": 1}, cluster="local")
+    assert [(o.run, o.state) for o in outcomes] == [(now, "done"), (never, "failed")]
+    assert "preempted" in (never.folder / "FAILED").read_text()
 
 
 def test_slurm_without_submitit_or_slurm(make_runs, tmp_path, monkeypatch):

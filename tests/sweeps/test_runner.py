@@ -135,7 +135,7 @@ def test_execute_skips_finished_runs_and_goes_on(plan):
             (run.folder / "FAILED").unlink(missing_ok=True)
             if run.name == "score=general/seed1" and len(asked) == 1:
                 error = "Traceback\nValueError: lost"
-                outcomes.append(runner.Outcome(run, "failed", 1.0, error))
+                outcomes.append(runner.fail(run, 1.0, error))
             else:
                 (run.folder / "DONE").write_text("{}")
                 outcomes.append(runner.Outcome(run, "done", 1.0))
@@ -170,7 +170,7 @@ def test_what_another_sweep_has_done_meanwhile_is_done(plan):
 
 def test_a_failure_keeps_its_reason_until_the_run_begins_again(plan):
     def fails(jobs):
-        return [runner.Outcome(run, "failed", 1.0, "out of memory") for job in jobs for run in job]
+        return [runner.fail(run, 1.0, "out of memory") for job in jobs for run in job]
 
     runner.execute(plan, fails)
     runner.execute(plan, lambda jobs: [])  # interrupted before any began
