@@ -7,7 +7,6 @@ at all on what is in the other lanes: a member that has ended leaves a lane that
 """
 
 import functools
-import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -45,13 +44,13 @@ class Alone:
 class Together:
     """R runs, their trees stacked; each device has a share of the lanes.
 
-    As many devices take part as divide R. `shared`: all members see the same batch, which then has
-    no axis R.
+    As many devices take part as can have equal shares. `shared`: all members see the same batch,
+    which then has no axis R.
     """
 
     def __init__(self, members: int, shared: bool, devices: Sequence[jax.Device] | None = None):
         devices = jax.local_devices() if devices is None else devices
-        count = math.gcd(members, len(devices))
+        count = max(n for n in range(1, len(devices) + 1) if members % n == 0)
         self._members, self._shared = members, shared
         mesh = data_mesh(members, list(devices[:count]))
         self.sharding = by_rows(mesh)

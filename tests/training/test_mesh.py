@@ -107,8 +107,8 @@ def test_two_devices_share_the_members_of_a_population(tmp_path):
     assert_same_curve(one, two)
 
 
-def test_as_many_devices_take_part_as_divide_the_members():
+def test_as_many_devices_take_part_as_can_have_equal_shares():
     devices = jax.devices()[:1] * 4
-    assert Together(3, False, devices).sharding is None
-    for members, count in ((6, 2), (8, 4)):
+    assert Together(5, False, devices).sharding is None
+    for members, count in ((3, 3), (6, 3), (8, 4)):
         assert Together(members, False, devices).sharding.mesh.size == count
