@@ -163,7 +163,7 @@ def _stop(children: Sequence[Child]) -> list[Outcome]:
 
 @contextmanager
 def _interruptible() -> Generator[None]:
-    """SIGTERM and SIGHUP end the sweep as Ctrl-C does."""
+    """SIGTERM and SIGHUP end the sweep as Ctrl-C does; ignored signals, as under nohup, stay so."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -171,10 +171,12 @@ def _interruptible() -> Generator[None]:
     def interrupt(number: int, frame: object) -> None:
         raise KeyboardInterrupt
 
-    signals = (signal.SIGTERM, signal.SIGHUP)
-    before = [signal.signal(number, interrupt) for number in signals]
+    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGHUP)}
+    heeded = [number for number, handler in before.items() if handler != signal.SIG_IGN]
+    for number in heeded:
+        signal.signal(number, interrupt)
     try:
         yield
     finally:
-        for number, handler in zip(signals, before, strict=True):
-            signal.signal(number, handler)
+        for number in heeded:
+            signal.signal(number, before[number])

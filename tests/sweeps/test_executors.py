@@ -141,6 +141,19 @@ def test_interruption_lets_the_children_save(make_runs, number, capfd):
     assert signal.getsignal(signal.SIGTERM) is before
 
 
+def test_a_sweep_under_nohup_outlives_its_terminal(make_runs, monkeypatch):
+    def close_terminal(self, child):
+        os.kill(os.getpid(), signal.SIGHUP)
+
+    monkeypatch.setattr(progress.Lines, "start", close_terminal)
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        assert [outcome.state for outcome in local(make_runs("good"))] == ["done"]
+        assert signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
 def test_a_failure_is_in_the_folder_while_the_sweep_goes_on(make_runs, monkeypatch):
     runs = make_runs("bad", "good")
     report, seen = progress.Lines.report, {}
