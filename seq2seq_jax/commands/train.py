@@ -10,8 +10,9 @@ folders, as a sweep prepares them, train as one program where the runs differ in
 
 import contextlib
 import json
+import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
 from pathlib import Path
 
 from absl import flags
@@ -61,6 +62,7 @@ def main(arguments: Sequence[str]) -> int:
     config = resolve(values.config, folders[0], overrides) if len(folders) == 1 else None
     try:
         with contextlib.ExitStack() as stack:
+            stack.enter_context(_ends_at_sigterm())
             for folder in folders:
                 stack.enter_context(claims.claim(folder))
             common.use_platform(values.platform)
@@ -68,6 +70,21 @@ def main(arguments: Sequence[str]) -> int:
     except claims.Busy as error:
         print(f"error: {error}", file=sys.stderr)
         return child.BUSY
+
+
+@contextlib.contextmanager
+def _ends_at_sigterm() -> Generator[None]:
+    """SIGTERM ends the process by an exception, which gives its claims back: from another machine
+    nobody can see that it is gone. While the loop trains, the signal is the loop's."""
+
+    def end(number: int, frame: object) -> None:
+        raise SystemExit(128 + number)
+
+    before = signal.signal(signal.SIGTERM, end)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def train(folders: Sequence[Path], config: ConfigDict | None) -> int:

@@ -109,8 +109,17 @@ def slurm(
 
 
 def train(job: Job, flags: Sequence[str]) -> list[Outcome]:
-    """Trains runs in a child process and waits for it: what a job does on its node."""
-    return Child(job, flags).wait()
+    """Trains runs in a child process and waits for it: what a job does on its node.
+
+    Where it is interrupted itself, as submitit does at a time limit, the child saves and ends
+    first: left behind, it would hold its runs against every other node.
+    """
+    child = Child(job, flags)
+    try:
+        return child.wait()
+    except BaseException:
+        _stop([child])
+        raise
 
 
 def _result(submitted: Any, runs: Job) -> list[Outcome]:

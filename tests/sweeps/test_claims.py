@@ -1,10 +1,14 @@
 import json
 import os
+import signal
 import subprocess
 import sys
+import time
 
 import pytest
 
+from seq2seq_jax import config as configs
+from seq2seq_jax.commands import train
 from seq2seq_jax.sweeps import claims
 
 HOLD = """
@@ -68,3 +72,26 @@ def test_an_error_inside_lets_go(tmp_path):
     with pytest.raises(ZeroDivisionError), claims.claim(tmp_path / "new"):
         raise ZeroDivisionError
     assert not claims.holder(tmp_path / "new")
+
+
+def test_a_command_told_to_end_before_it_trains_lets_go(tmp_path, monkeypatch):
+    configs.save(configs.load("configs/default.py"), tmp_path / "config.json")
+
+    def load_data(folders, config):
+        assert claims.holder(tmp_path)
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(5)
+
+    def without(number, frame):
+        raise AssertionError("the command did not heed the signal")
+
+    monkeypatch.setattr(train, "train", load_data)
+    before = signal.signal(signal.SIGTERM, without)
+    try:
+        with pytest.raises(SystemExit) as ended:
+            train.main([f"--workdir={tmp_path}"])
+        assert signal.getsignal(signal.SIGTERM) is without
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert ended.value.code == 143
+    assert not claims.holder(tmp_path)

@@ -141,6 +141,30 @@ def test_interruption_lets_the_children_save(make_runs, number, capfd):
     assert signal.getsignal(signal.SIGTERM) is before
 
 
+def test_a_job_that_is_interrupted_lets_its_child_save(make_runs):
+    (run,) = make_runs("slow")
+
+    def time_limit(number, frame):
+        raise TimeoutError
+
+    def interrupt():
+        while not (run.folder / "ready").exists():
+            time.sleep(0.02)
+        os.kill(os.getpid(), signal.SIGUSR2)  # as submitit does
+
+    before = signal.signal(signal.SIGUSR2, time_limit)
+    thread = threading.Thread(target=interrupt)
+    thread.start()
+    try:
+        with pytest.raises(TimeoutError):
+            executors.train([run], [])
+    finally:
+        thread.join()
+        signal.signal(signal.SIGUSR2, before)
+    assert (run.folder / "saved").exists()
+    assert not (run.folder / "FAILED").exists()
+
+
 def test_a_sweep_under_nohup_outlives_its_terminal(make_runs, monkeypatch):
     def close_terminal(self, child):
         os.kill(os.getpid(), signal.SIGHUP)
