@@ -42,12 +42,6 @@ class Assembly:
     def __init__(self, config: ConfigDict, folders: Sequence[Path]):
         self.config = config
         self.data = _load_data(config, folders)
-        links = (pair.alignment for pair in self.data.pairs.valid)
-        if config.train.best_metric == "valid/aer" and not any(links):
-            raise InputError(
-                "train.best_metric = valid/aer needs gold links, and no pair of the validation has"
-                " any; take valid/loss, or valid/bleu"
-            )
         encoded = self.data.encoded["train"]
         self.batches = Batches(
             encoded.source,
@@ -62,6 +56,16 @@ class Assembly:
         self.like = jax.eval_shape(self._draw, key)  # the parameters' shapes and types
         shapes = evaluation_shapes(config, self.data)
         self.evaluator = Evaluator(config, self.graphdef, self.data, shapes)
+
+    def check(self, config: ConfigDict) -> None:
+        """Raises InputError where the validation cannot give what a run chooses its best step by;
+        `config` is its own, of this signature."""
+        links = (pair.alignment for pair in self.data.pairs.valid)
+        if config.train.best_metric == "valid/aer" and not any(links):
+            raise InputError(
+                "train.best_metric = valid/aer needs gold links, and no pair of the validation has"
+                " any; take valid/loss, or valid/bleu"
+            )
 
     def params(self, seed: int):
         """The parameters that a run with this seed begins with."""

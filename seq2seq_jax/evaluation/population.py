@@ -51,10 +51,17 @@ def train_population(workdirs: Sequence[str | Path]) -> dict[Path, str]:
     failed = {folder: reasons[folder] for folder in left if folder not in live}
     for folder, reason in failed.items():
         _write_failed(folder, reason)
-    for folder, config in zip(folders, own, strict=True):
-        if folder in live:
-            begin(config, folder)
+    configs = {
+        folder: config for folder, config in zip(folders, own, strict=True) if folder in live
+    }
+    for folder, config in configs.items():
+        begin(config, folder)
     parts = Assembly(own[0], folders)
+    for folder, config in configs.items():
+        try:
+            parts.check(config)
+        except InputError as error:
+            raise InputError(f"{folder}: {error}") from None
     print(f"{parts.summary()}\n{len(folders)} runs in one program", flush=True)
     evaluators = dict(zip(folders, evaluators_of(parts, own), strict=True))
     lanes = [

@@ -187,6 +187,7 @@ def train(config: ConfigDict, workdir: str | Path) -> Run:
     if twin := twins.adopt(config, workdir):
         print(f"trained as {twin.parent.name}/{twin.name}, which has ended: only the test is new")
     parts = Assembly(config, [workdir])
+    parts.check(config)
     print(parts.summary(), flush=True)
     model = parts.graphdef, parts.params(config.seed)
     result = loop.train(config, workdir, model, parts.batches, validation(config, parts.evaluator))

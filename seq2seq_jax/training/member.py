@@ -25,7 +25,7 @@ Evaluate = Callable[[Params, int], dict[str, float]]
 
 
 class TrainingError(InputError):
-    """A run that cannot go on: its loss is not a number."""
+    """A run that cannot go on: its loss is not a number, or its evaluation is refused."""
 
 
 class Numbers(NamedTuple):
@@ -145,11 +145,19 @@ class Member(Lane):
         return sums["tokens"]
 
     def evaluate(self, step: int, state: TrainState) -> None:
-        """Scores the parameters and decides what follows from it."""
+        """Scores the parameters and decides what follows from it.
+
+        Bad input that shows here is this run's `error`: others beside it go on.
+        """
         params = state.ema or state.params
-        metrics = self._evaluate(params, step)
-        self.logs.metrics(step, metrics)
-        if self.selection.update(step, metrics):
+        try:
+            metrics = self._evaluate(params, step)
+            self.logs.metrics(step, metrics)
+            best = self.selection.update(step, metrics)
+        except InputError as error:
+            self.error = TrainingError(str(error))
+            return
+        if best:
             self._checkpoints.save_best(step, params)
         if math.isnan(metrics[self.selection.metric]):
             self._diverged(f"{self.selection.metric} after step {step}")

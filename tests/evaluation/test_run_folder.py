@@ -5,6 +5,7 @@ import pytest
 from seq2seq_jax import config as configs
 from seq2seq_jax.evaluation import run
 from seq2seq_jax.evaluation.assembly import begin
+from seq2seq_jax.evaluation.population import train_population
 from seq2seq_jax.types import InputError
 from tests.evaluation.test_population_folders import SMALL
 
@@ -61,6 +62,17 @@ def test_a_start_that_fails_takes_the_mended_config(config, tmp_path, change, me
     begin(config, tmp_path / "run")
     assert configs.differences(configs.read(tmp_path / "run" / "config.json"), config) == []
     assert not (tmp_path / "run" / "vocabulary").exists()
+
+
+def test_each_run_of_a_group_is_checked_before_any_trains(config, tmp_path):
+    folders = [tmp_path / "loss", tmp_path / "links"]
+    for folder, metric in zip(folders, ("valid/loss", "valid/aer"), strict=True):
+        folder.mkdir()
+        config.train.best_metric = metric
+        configs.save(config, folder / "config.json")
+    with pytest.raises(InputError, match=r"links: .* valid/aer needs gold links"):
+        train_population(folders)
+    assert not (folders[0] / "metrics.jsonl").exists()
 
 
 @pytest.mark.parametrize("foreign", [None, '{"architectures": []}'])

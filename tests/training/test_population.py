@@ -242,6 +242,13 @@ def test_a_bad_update_ends_one_run(toys, tmp_path, whole):
     assert found == [whole[0], whole[2]]  # what is in another lane changes no bit
 
 
+def test_a_refused_evaluation_ends_one_run(toys, tmp_path, whole):
+    ends = toys(steps=30, changes=({}, {"train.best_metric": "valid/aer"}, {}))
+    assert isinstance(ends["1"], TrainingError)
+    assert "valid/aer', which no evaluation gave" in str(ends["1"])
+    assert [final(tmp_path / "group" / i) for i in "02"] == [whole[0], whole[2]]
+
+
 # In the order of lanes, each member at each evaluation: the place is passed by the members one
 # after another, so that some are a checkpoint ahead of the others.
 @pytest.mark.parametrize(
