@@ -37,7 +37,7 @@ def _steps(folder: Path) -> list[str]:
 
 def clear(folder: Path) -> None:
     """Removes what a start has left in a folder where no run has begun."""
-    for name in ("checkpoints", "vocabulary", "predictions"):
+    for name in ("checkpoints", "vocabulary", "predictions", "tensorboard"):
         shutil.rmtree(folder / name, ignore_errors=True)
     for name in ("metrics.jsonl", "timing.jsonl"):
         (folder / name).unlink(missing_ok=True)

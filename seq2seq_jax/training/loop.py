@@ -103,9 +103,9 @@ def _run(lanes, graphdef, batches, layout) -> Iterator[End]:
     if not members:
         return
     with explained_disk_errors(members[0].workdir), Interrupts() as interrupts:
-        trainer = _Trainer(lanes, members, graphdef, batches, layout)
+        trainer = _Trainer(lanes, members, graphdef, batches, layout, interrupts)
         try:
-            yield from trainer.run(interrupts)
+            yield from trainer.run()
         finally:
             trainer.close()
 
@@ -120,9 +120,11 @@ class _Trainer:
         graphdef,
         batches: Batches | StackedBatches,
         layout: Alone | Together,
+        interrupts: Interrupts,
     ):
         config = self._config = lanes[0].config  # of what is the same for all
         self._lanes, self._members, self._layout = lanes, members, layout
+        self._interrupts = interrupts
         # The members that go on, by their lanes.
         self._live = {i: lane for i, lane in enumerate(lanes) if isinstance(lane, Member)}
         self._total = total_steps(config.train, batches.per_epoch)
@@ -145,7 +147,7 @@ class _Trainer:
         self._window_start, self._window_examples = time.perf_counter(), 0
         self._started = time.perf_counter() - first.seconds
 
-    def run(self, interrupts: Interrupts) -> Iterator[End]:
+    def run(self) -> Iterator[End]:
         every = self._config.train
         yield from self._ended()
         while self._live:
@@ -156,8 +158,8 @@ class _Trainer:
             if last or self._step % every.eval_every == 0:
                 self._evaluate_and_save()
             yield from self._ended()
-            if interrupts.received and self._live:
-                yield from self._stop(interrupts.received)
+            if self._interrupts.received and self._live:
+                yield from self._stop()
 
     def close(self) -> None:
         self._iterator.close()
@@ -233,7 +235,7 @@ class _Trainer:
         member.save(self._step, state, self._iterator.get_state(), self._elapsed())
 
     def _ended(self) -> Iterator[End]:
-        """Lets those members go that are at their end."""
+        """Lets those members go that are at their end; after a signal no more than one."""
         start = time.perf_counter()
         ended = {
             i: member
@@ -244,9 +246,11 @@ class _Trainer:
         compiled, seconds = self._step_fn.compilations, self._step_fn.seconds
         if ended and compiled and not self._live:
             self._say(f"the step was compiled {compiled} times, in {seconds:.1f} s")
-        for member in ended.values():
+        for given, member in enumerate(ended.values(), start=1):
             member.close()
             yield member, member.error or self._result(member.selection)
+            if self._interrupts.received:  # while it was tested: the next test may take as long
+                yield from self._stop(at_their_end=len(ended) - given)
         self._window_start += time.perf_counter() - start
 
     def _result(self, selection: Selection) -> Result:
@@ -260,11 +264,16 @@ class _Trainer:
             self._step_fn.seconds,
         )
 
-    def _stop(self, number: int) -> Iterator[End]:
+    def _stop(self, at_their_end: int = 0) -> Iterator[End]:
+        """Saves the members that go on, and raises Interrupted where any run is left to do.
+
+        `at_their_end`: of so many a checkpoint is there, and all that is to do is outside.
+        """
+        number = self._interrupts.received
         for member, state in self._sound():
             self._save(member, state)
         yield from self._ended()
-        if self._live:
+        if self._live or at_their_end:
             self._say(
                 f"stopped by {signal.Signals(number).name} after step {self._step} of "
                 f"{self._total}; a checkpoint is saved, the same command goes on from it"

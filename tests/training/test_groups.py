@@ -31,6 +31,14 @@ def test_what_has_begun(folders):
     assert [groups.group_of(folder) for folder in folders] == [[one], [two], []]
 
 
+def test_a_new_start_finds_no_curves_of_an_old_one(folders):
+    left = folders[0] / "tensorboard" / "events.out"
+    left.parent.mkdir()
+    left.touch()
+    groups.clear(folders[0])
+    assert not left.parent.exists()
+
+
 def test_a_group_binds_all_once_one_has_a_checkpoint(folders):
     groups.form(folders)
     assert [groups.group_of(folder) for folder in folders] == [[], [], []]

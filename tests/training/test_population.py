@@ -305,6 +305,27 @@ def test_a_signal_saves_all(toys, tmp_path, whole, monkeypatch, capsys):
     assert finals(tmp_path / "group") == whole
 
 
+def test_a_signal_while_the_first_is_tested_leaves_the_others_to_the_next_command(
+    toys, tmp_path, whole, monkeypatch, capsys
+):
+    given, original = [], loop._Trainer._result
+
+    def result(self, selection):
+        if not given:
+            os.kill(os.getpid(), signal.SIGTERM)
+        given.append(selection)
+        return original(self, selection)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(loop._Trainer, "_result", result)
+        with pytest.raises(Interrupted):
+            toys(steps=30)
+    assert len(given) == 1
+    assert "stopped by SIGTERM after step 30 of 30" in capsys.readouterr().err
+    assert list(toys(steps=30)) == ["0", "1", "2"]
+    assert finals(tmp_path / "group") == whole
+
+
 def test_a_run_that_has_ended_keeps_its_lane_and_changes_nothing(toys, tmp_path, whole):
     ends = toys(steps=30, ended=(1,))
     assert list(ends) == ["0", "2"]
