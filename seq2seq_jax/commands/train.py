@@ -44,6 +44,7 @@ def define() -> flags.FlagValues:
 
 def main(arguments: Sequence[str]) -> int:
     from seq2seq_jax.sweeps import child, claims
+    from seq2seq_jax.training import groups
 
     overrides, others = common.split_overrides(arguments)
     values = define()
@@ -67,7 +68,8 @@ def main(arguments: Sequence[str]) -> int:
                 stack.enter_context(claims.claim(folder))
             common.use_platform(values.platform)
             return train(folders, config)
-    except claims.Busy as error:
+    except (claims.Busy, groups.BeganOtherwise) as error:
+        # Another sweep may have begun some of the runs after this one planned: no failure of any.
         print(f"error: {error}", file=sys.stderr)
         return child.BUSY
 

@@ -13,7 +13,8 @@ from seq2seq_jax.config import PROJECT
 from seq2seq_jax.sweeps.runner import Outcome, Run, fail
 from seq2seq_jax.training.logs import LOG
 
-BUSY = 75  # exit status of `train` where another process trains in the folder
+# Exit status of `train` where another process trains in the folder, or has begun it otherwise.
+BUSY = 75
 STOPPED = {128 + signal.SIGTERM, -signal.SIGTERM, 128 + signal.SIGINT, -signal.SIGINT}
 
 

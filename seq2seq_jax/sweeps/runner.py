@@ -35,7 +35,8 @@ class Plan(NamedTuple):
 
 
 class Outcome(NamedTuple):
-    """How a run ended: done, failed, busy (another process trains it), stopped, or queued."""
+    """How a run ended: done, failed, stopped, queued, or busy: another process trains it, or began
+    it, or one that it was to train with."""
 
     run: Run
     state: str
@@ -207,7 +208,9 @@ def summarize(plan: Plan, outcomes: Sequence[Outcome]) -> str:
             lines.append(f"  failed: {outcome.run.name}: {reason}")
             lines.append(f"          {outcome.run.folder / 'FAILED'}")
         elif outcome.state == "busy":
-            lines.append(f"  trained by {claims.holder(outcome.run.folder)}: {outcome.run.name}")
+            holder = claims.holder(outcome.run.folder)
+            how = f"trained by {holder}" if holder else "begun by others while this sweep ran"
+            lines.append(f"  {how}: {outcome.run.name}")
     if done < len(plan.runs):
         lines.append("The same command goes on with what is not done.")
     return "\n".join(lines)

@@ -25,6 +25,10 @@ EMPTIED = (
 )
 
 
+class BeganOtherwise(InputError):
+    """A run goes on with other runs than it is to train with: these have to be chosen anew."""
+
+
 def begun(folder: Path) -> bool:
     """Whether the run in the folder has something to go on from, or has ended."""
     return (folder / "DONE").exists() or bool(_steps(folder))
@@ -62,14 +66,14 @@ def form(folders: Sequence[Path]) -> None:
     """Notes in each folder that these runs train together, in this order.
 
     A member whose folder was emptied since the group began is lost: it would take the others back
-    to the start. Raises InputError where one of them began otherwise.
+    to the start. Raises BeganOtherwise where one of them did, and InputError where those with
+    which it did are no longer there.
     """
     folders = [whole(folder) for folder in folders]
     for folder in folders:
         group = group_of(folder)
         if group not in ([], folders):
-            out = way_out(folders) or way_out(group)
-            raise InputError(f"{folder} began {_described(folder, group)}{out}")
+            raise _refusal(folder, group, way_out(folders) or way_out(group))
     gone = emptied(folders)
     for folder in folders:
         before = _read(folder)
@@ -108,11 +112,11 @@ def lost(folder: Path) -> str:
 
 
 def leave(folder: Path) -> None:
-    """Makes sure that a run trains alone. Raises InputError where it began with others."""
+    """Makes sure that a run trains alone. Raises as `form` where it began with others."""
     folder = whole(folder)
     group = group_of(folder)
     if group not in ([], [folder]):
-        raise InputError(f"{folder} began {_described(folder, group)}{way_out(group)}")
+        raise _refusal(folder, group, way_out(group))
     (folder / NAME).unlink(missing_ok=True)
 
 
@@ -142,6 +146,11 @@ def _read(folder: Path) -> dict[str, Any]:
         return json.loads((folder / NAME).read_text(encoding="utf-8"))
     except FileNotFoundError:
         return {}
+
+
+def _refusal(folder: Path, group: Sequence[Path], out: str) -> InputError:
+    kind = InputError if out else BeganOtherwise
+    return kind(f"{folder} began {_described(folder, group)}{out}")
 
 
 def _described(folder: Path, group: Sequence[Path]) -> str:

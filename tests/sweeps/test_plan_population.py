@@ -8,7 +8,7 @@ import pytest
 
 from seq2seq_jax import __main__ as program
 from seq2seq_jax import config as configs
-from seq2seq_jax.sweeps import claims, population
+from seq2seq_jax.sweeps import child, claims, population, runner
 from seq2seq_jax.sweeps.runner import Run
 from seq2seq_jax.training import groups
 
@@ -231,3 +231,19 @@ def test_a_group_is_told_of_a_member_that_is_another_run_now(runs, capsys):
     assert program.main(["train", *workdirs]) == 1
     said = capsys.readouterr().err
     assert "model.attention.score: 'general', 'concat'" in said and way_out in said
+
+
+def test_runs_that_another_sweep_begins_meanwhile_have_not_failed(runs, capsys):
+    """half/seed0 began alone since; the other two are free."""
+    (runs[1].folder / "checkpoints" / "last" / "10").mkdir(parents=True)
+    workdirs = [f"--workdir={runs[i].folder}" for i in (2, 1, 5)]
+    assert program.main(["train", *workdirs]) == child.BUSY
+    assert "seed0 began alone, and goes on alone" in capsys.readouterr().err
+    found = runner.summarize(
+        runner.Plan(runs[0].folder, runs, {}), [runner.Outcome(runs[2], "busy", 1.0)]
+    )
+    assert "  begun by others while this sweep ran: slow/seed0" in found
+    assert names(jobs(population.plan(runs[1:3] + runs[5:6], "all", 0, never))) == [
+        ["half/seed0"],
+        ["slow/seed0", "half/seed1"],
+    ]
