@@ -36,12 +36,12 @@ class Line(NamedTuple):
 
 
 class Diff(NamedTuple):
-    """ours, theirs: names of the sweeps; settings: (key, theirs, ours) -> cells; notes: below."""
+    """ours, theirs: names of the sweeps; settings: (key, theirs, ours, cells); notes: below."""
 
     ours: str
     theirs: str
     lines: list[Line]
-    settings: dict[tuple[str, str, str], list[str]]
+    settings: list[tuple[str, str, str, str]]
     notes: list[str]
 
 
@@ -58,8 +58,10 @@ def compare_sweeps(results: Results, other: Results, metrics: Sequence[str]) -> 
         here, there = cell_values(results, cell), cell_values(other, cell)
         pair = _pair(results, other, cell)
         comparisons = [item._replace(cell=cell) for item in compare_with_baseline(pair, metrics)]
-        problems += [f"{cell}: no bootstrap ({why})" for why in pair.not_compared.values()]
+        problems += [f"{cell}: not tested ({why})" for why in pair.not_compared.values()]
         found = differences(cell, here, there, metrics, comparisons)
+        if pair.not_compared:
+            found = [item._replace(p_seeds=None) for item in found]
         lines += [Line(here[item.metric], there[item.metric], item) for item in found]
     found = [line.difference for line in lines]
     spread = any(v.sd is not None for line in lines for v in (line.ours, line.theirs))
@@ -130,35 +132,38 @@ def _pair(results: Results, other: Results, cell: str) -> Results:
         cells=["theirs", "ours"],
         baseline="theirs",
         runs=pd.concat(runs),
-        problems=[],
+        problems=other.problems,  # what is read here for the first time is theirs
         not_compared={},
     )
 
 
 def _settings(
     results: Results, other: Results, cells: list[str]
-) -> dict[tuple[str, str, str], list[str]]:
-    """(key, theirs, ours) -> the cells where they differ so; "" is the whole sweep."""
-    found: dict[tuple[str, str, str], list[str]] = {}
-    for cell in cells:
-        ours, theirs = results.configuration(cell), other.configuration(cell)
-        for key in {**theirs, **ours} if ours and theirs else ():
+) -> list[tuple[str, str, str, str]]:
+    """(key, theirs, ours, the cells where they differ so), first of the runs, then of the sweep."""
+    pairs = {cell: (other.configuration(cell), results.configuration(cell)) for cell in cells}
+    pairs = {cell: pair for cell, pair in pairs.items() if all(pair)}
+    differing: dict[tuple[str, str, str], list[str]] = {}
+    for cell, (theirs, ours) in pairs.items():
+        for key in {**theirs, **ours}:
             there, here = (json.dumps(x[key]) if key in x else "" for x in (theirs, ours))
             if there != here and key != "seed" and not key.startswith("sweep."):
-                found.setdefault((key, there, here), []).append(cell)
+                differing.setdefault((key, there, here), []).append(cell)
+    found = [
+        (*setting, "all" if len(names) == len(pairs) else ", ".join(names))
+        for setting, names in differing.items()
+    ]
     made, made_there = dict(notes.made_by(results)), dict(notes.made_by(other))
     for title in {**made_there, **made}:
         there, here = made_there.get(title, ""), made.get(title, "")
         if there != here:
-            found[title, there, here] = [""]
+            found.append((title, there, here, "all"))
     return found
 
 
 def _settings_grid(diff: Diff) -> list[Grid]:
-    everywhere = len({line.difference.cell for line in diff.lines})
     rows = []
-    for (key, theirs, ours), cells in diff.settings.items():
-        where = "all" if cells == [""] or len(cells) == everywhere else ", ".join(cells)
+    for key, theirs, ours, where in diff.settings:
         texts = (key, ours or NOTHING, theirs or NOTHING, where)
         rows.append([Entry(text, order=text) for text in texts])
     return [(["set otherwise", diff.ours, diff.theirs, "cells"], rows)] if rows else []

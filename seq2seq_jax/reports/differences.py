@@ -3,7 +3,8 @@
 Two questions, two tests. Other test sentences: the paired bootstrap of `significance`. Other seeds:
 Welch's t-test here. Seeds are not paired, although cells share them: what a seed fixes (the order
 of the data, the first values of the shared parts) says little about the end of a training, and a
-paired test would pay for it with half of its degrees of freedom.
+paired test would pay for it with half of its degrees of freedom. Cells that are the same trainings,
+searched otherwise, have no such test.
 """
 
 import math

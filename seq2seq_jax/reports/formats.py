@@ -135,6 +135,7 @@ _LATEX = {
     "[": "{[}",  # these two, at the start of a row, would belong to the line break above it
     "*": "{*}",
     "`": "\\textasciigrave{}",
+    "'": "{'}",  # two of them would be a closing quotation mark
     "±": "$\\pm$",
     "†": "$^\\dagger$",
     "‡": "$^\\ddagger$",
@@ -146,7 +147,7 @@ _LATEX = {
 def escape_latex(text: str) -> str:
     """Text that LaTeX prints as it is."""
     text = " ".join(text.split()).translate(str.maketrans(_LATEX))
-    return text.replace("--", "-{}-")  # otherwise an en dash
+    return re.sub("-(?=-)", "-{}", text)  # otherwise two are an en dash
 
 
 def _markdown_line(texts: list[str]) -> str:

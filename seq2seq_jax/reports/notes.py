@@ -105,6 +105,16 @@ def not_compared(results: Results) -> list[str]:
     ]
 
 
+def same_trainings(results: Results) -> list[str]:
+    """The cells whose seeds say nothing of the difference from the baseline's."""
+    others = [cell for cell in results.cells if cell != results.baseline]
+    names = [cell for cell in others if results.same_training(cell, results.baseline)]
+    if not names:
+        return []
+    trained = f"the same trainings as {results.baseline}, searched otherwise"
+    return [f"No test over seeds ({trained}): {', '.join(names)}"]
+
+
 def verdicts(given: list[str]) -> list[str]:
     """What the verdicts mean that are in the table."""
     if not given:

@@ -34,6 +34,7 @@ DIAGNOSTICS = (
     "gold_distance",
 )
 RATIO = "teacher_forcing.ratio"
+UNNAMED = ("_child", "_nolegend_")  # how matplotlib calls what was given no name
 SCHEDULE = "teacher_forcing.schedule"
 
 
@@ -80,15 +81,22 @@ def _curves(results: Results, wished: tuple[str, ...]) -> Figure | None:
 def scores_by_length(results: Results) -> Figure | None:
     """Exact match and BLEU against the number of source words: mean over seeds, least to greatest.
 
-    From predictions/test.jsonl of the finished runs.
+    From predictions/test.jsonl of the finished runs. The bins hold the sentences of all cells; how
+    many are in each is written where all cells were tested on as many.
     """
     runs = {cell: seeds for cell in results.cells if (seeds := tested(results, cell, "greedy"))}
     if not runs:
         return None
-    words_first = next(iter(runs.values()))[0].words
-    bins = length_bins([count for seeds in runs.values() for seed in seeds for count in seed.words])
-    counts = [sum(low <= count <= high for count in words_first) for low, high in bins]
-    x = np.flatnonzero(counts)
+    words = {cell: seeds[0].words for cell, seeds in runs.items()}
+    bins = length_bins([count for own in words.values() for count in own])
+    counts = {
+        tuple(sum(low <= count <= high for count in own) for low, high in bins)
+        for own in words.values()
+    }
+    x = np.flatnonzero(np.sum([*counts], axis=0))
+    labels = [f"{low}" if low == high else f"{low}-{high}" for low, high in bins]
+    if alike := len(counts) == 1:
+        labels = [f"{label}\n{count}" for label, count in zip(labels, *counts, strict=True)]
     values = {
         cell: [scores_in_bins(seed.statistics(COUNTS), seed.words, bins) for seed in seeds]
         for cell, seeds in runs.items()
@@ -105,11 +113,8 @@ def scores_by_length(results: Results) -> Figure | None:
                     x, scores.min(axis=0), scores.max(axis=0), color=colour, alpha=0.18, lw=0
                 )
         panel.set_title(COLUMNS[metric].title)
-        panel.set_xlabel("source words (number of sentences below)")
-        labels = [f"{low}" if low == high else f"{low}-{high}" for low, high in bins]
-        panel.set_xticks(
-            range(len(bins)), [f"{a}\n{n}" for a, n in zip(labels, counts, strict=True)]
-        )
+        panel.set_xlabel("source words" + " (number of sentences below)" * alike)
+        panel.set_xticks(range(len(bins)), labels)
         panel.set_ylim(bottom=-0.03 * panel.get_ylim()[1])  # from 0, a little room for its markers
     if len(results.cells) > 1:
         _legend(figure, panels)
@@ -270,10 +275,10 @@ def _panels(count: int) -> tuple[Figure, list[Axes]]:
 
 def _legend(figure: Figure, panels: list[Axes]) -> None:
     """One legend for all panels, below them."""
-    found = {}
-    for panel in panels:
-        handles, labels = panel.get_legend_handles_labels()
-        found |= dict(zip(labels, handles, strict=True))
+    # Not matplotlib's own list of them, which leaves out names that begin with an underscore.
+    drawn: list[Any] = [one for panel in panels for one in (*panel.lines, *panel.containers)]
+    named = [(str(artist.get_label()), artist) for artist in drawn]
+    found = {name: artist for name, artist in named if not name.startswith(UNNAMED)}
     names = [short(label, 60) for label in found]
     width = 0.6 + CHARACTER * max(map(len, names))
     columns = max(1, min(len(names), int(figure.get_figwidth() / width)))

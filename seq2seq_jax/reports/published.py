@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from seq2seq_jax.config_checks import nearest
+from seq2seq_jax.data.sources import read_lines
 from seq2seq_jax.reports.columns import COLUMNS
 from seq2seq_jax.types import InputError
 
@@ -47,29 +48,28 @@ def read_published(path: Path) -> dict[str, dict[str, Published]]:
     if not path.is_file():
         raise InputError(f"{path}: no such file; expected CSV with {','.join(FIELDS)}")
     numbers: dict[str, dict[str, Published]] = {}
-    with path.open(encoding="utf-8", newline="") as file:
-        reader = csv.reader(file)
-        header = next(reader, [])
-        if sorted(header) not in (sorted(FIELDS), sorted(FIELDS + SPREAD)):
+    reader = csv.reader(read_lines(path, "published"))
+    header = next(reader, [])
+    if sorted(header) not in (sorted(FIELDS), sorted(FIELDS + SPREAD)):
+        raise InputError(
+            f"{path}:1: expected the header {','.join(FIELDS)}, or with ,{','.join(SPREAD)}"
+        )
+    for fields in reader:
+        if not fields:
+            continue
+        place = f"{path}:{reader.line_num}"
+        if len(fields) != len(header):
+            raise InputError(f"{place}: expected {len(header)} fields, found {len(fields)}")
+        line = dict(zip(header, fields, strict=True))
+        row, metric = line.pop("row"), line.pop("metric")
+        if metric not in COLUMNS:
             raise InputError(
-                f"{path}:1: expected the header {','.join(FIELDS)}, or with ,{','.join(SPREAD)}"
+                f"{place}: unknown metric {metric!r}{nearest(metric, COLUMNS)} "
+                f"(there are: {', '.join(COLUMNS)})"
             )
-        for fields in reader:
-            if not fields:
-                continue
-            place = f"{path}:{reader.line_num}"
-            if len(fields) != len(header):
-                raise InputError(f"{place}: expected {len(header)} fields, found {len(fields)}")
-            line = dict(zip(header, fields, strict=True))
-            row, metric = line.pop("row"), line.pop("metric")
-            if metric not in COLUMNS:
-                raise InputError(
-                    f"{place}: unknown metric {metric!r}{nearest(metric, COLUMNS)} "
-                    f"(there are: {', '.join(COLUMNS)})"
-                )
-            if metric in numbers.setdefault(row, {}):
-                raise InputError(f"{place}: {metric} of {row!r} stands here a second time")
-            numbers[row][metric] = _checked(Published(**line), place)
+        if metric in numbers.setdefault(row, {}):
+            raise InputError(f"{place}: {metric} of {row!r} stands here a second time")
+        numbers[row][metric] = _checked(Published(**line), place)
     return numbers
 
 

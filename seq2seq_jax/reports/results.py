@@ -16,6 +16,7 @@ import pandas as pd
 
 from seq2seq_jax.config import flatten
 from seq2seq_jax.config_checks import nearest
+from seq2seq_jax.training.twins import of_training
 from seq2seq_jax.types import InputError
 
 RUN_COLUMNS = ["cell", "seed", "state", "step", "members", "parameters", "seconds", "reason"]
@@ -85,6 +86,13 @@ class Results:
         paths = [path for (name, _), path in self.folders.items() if name == cell]
         configs = (flatten(_json(path / "config.json", self.problems)) for path in paths)
         return next((config for config in configs if config), {})
+
+    def same_training(self, cell: str, other: str) -> bool:
+        """Whether each seed of two cells is one training, of which two searches are tested."""
+        ours, theirs = self.configuration(cell), self.configuration(other)
+        if not (ours and theirs):
+            return False
+        return of_training(ours | {"seed": 0}) == of_training(theirs | {"seed": 0})
 
     def ensemble(self, cell: str, seed: int) -> dict[str, Any]:
         """ensemble.json: what it is made of; a run has no `members`."""

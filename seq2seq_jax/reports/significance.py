@@ -12,6 +12,7 @@ from jaxtyping import Float
 
 from seq2seq_jax.evaluation.bootstrap import bootstrap, resampled_scores, resamples
 from seq2seq_jax.evaluation.metrics import PREDICTIONS, SUFFIXES
+from seq2seq_jax.reports.columns import BEAM
 from seq2seq_jax.reports.results import Results
 from seq2seq_jax.reports.tested import Tested, tested
 
@@ -24,6 +25,7 @@ METRICS = {  # -> the counts that it is made of
     "sequence_error_rate": "matches",
 }
 SLOW = ("chrf", "ter")  # to count
+OTHER_SENTENCES = "tested on other sentences"
 
 
 class Comparison(NamedTuple):
@@ -47,11 +49,12 @@ def compare_with_baseline(results: Results, columns: Sequence[str] = ()) -> list
     """Every cell against the baseline, from the predictions of all finished seeds: greedy ones,
     and where both have some, those of beam search, whose metrics end in _beam.
 
-    In all METRICS; in those that are SLOW where they are among the table's `columns`.
+    In all METRICS; in those that are SLOW where they are among the table's `columns`, of either.
     Cells without finished seeds are left out, and so are those that were tested on other sentences
     than the baseline; `results.not_compared` gets the reason.
     """
-    metrics = [metric for metric in METRICS if metric not in SLOW or metric in columns]
+    shown = {metric.removesuffix(BEAM) for metric in columns}
+    metrics = [metric for metric in METRICS if metric not in SLOW or metric in shown]
     return [item for mode in PREDICTIONS for item in _compare(results, mode, metrics)]
 
 
@@ -73,7 +76,7 @@ def _compare(results: Results, mode: str, metrics: Sequence[str]) -> list[Compar
     comparisons = []
     for cell, seeds in others.items():
         if any(seed.sentences != sentences for seed in seeds):
-            results.not_compared[cell] = "tested on other sentences"
+            results.not_compared[cell] = OTHER_SENTENCES
             continue
         scores = _mean_scores(seeds, times, metrics)
         for metric in metrics:

@@ -12,7 +12,7 @@ from seq2seq_jax.reports.differences import Difference, Value, differences
 from seq2seq_jax.reports.paper import Paper
 from seq2seq_jax.reports.published import Published
 from seq2seq_jax.reports.results import Results
-from seq2seq_jax.reports.significance import Comparison
+from seq2seq_jax.reports.significance import OTHER_SENTENCES, Comparison
 from seq2seq_jax.reports.verdicts import same_order, verdict
 
 COST = ("members", "parameters", "seconds")  # stand at the end of every paper's table
@@ -60,7 +60,8 @@ def make_table(results: Results, comparisons: list[Comparison], paper: Paper = O
     with_published = _with_published(paper)
     present = {metric for cell in values.values() for metric in cell} | with_published
     columns = [COLUMNS[metric] for metric in with_beam(wanted(paper)) if metric in present]
-    _mark_best(columns, values)
+    elsewhere = [cell for cell, why in results.not_compared.items() if why == OTHER_SENTENCES]
+    _mark_best(columns, {cell: own for cell, own in values.items() if cell not in elsewhere})
     differing = _differences(results, values, columns, comparisons)
     rows = [_row(results, values, paper, name, cell) for name, cell in _order(results, paper)]
     return Table(
@@ -76,6 +77,7 @@ def make_table(results: Results, comparisons: list[Comparison], paper: Paper = O
             *notes.verdicts([word for row in rows for word in row.verdicts.values()]),
             *([] if paper.comparable else _orders(columns, rows)),
             *notes.not_compared(results),
+            *(notes.same_trainings(results) if _spread(rows) else []),
             *notes.ensembles(results),
             *notes.signatures(results, [column.metric for column in columns]),
             *_sources(rows),
@@ -159,7 +161,10 @@ def _differences(
     baseline, found = values[results.baseline], []
     for cell in values:
         if cell != results.baseline and cell not in results.not_compared:
-            found += differences(cell, values[cell], baseline, metrics, comparisons)
+            own = differences(cell, values[cell], baseline, metrics, comparisons)
+            if results.same_training(cell, results.baseline):
+                own = [item._replace(p_seeds=None) for item in own]
+            found += own
     for item in found:
         here = values[item.cell]
         here[item.metric] = here[item.metric]._replace(p=item.p, p_seeds=item.p_seeds)
@@ -183,12 +188,17 @@ def cell_values(results: Results, cell: str) -> dict[str, Value]:
     for metric, sample in numbers.items():
         with np.errstate(invalid="ignore"):  # a diverged seed makes mean and sd inf or nan: shown
             sd = float(np.std(sample, ddof=1)) if len(sample) > 1 else None
-            values[metric] = Value(float(np.mean(sample)), sd, len(sample))
+            mean = float(np.mean(sample))
+        if sd is not None and len(set(sample)) == 1:  # rounding would leave a spread
+            mean, sd = sample[0], 0.0
+        values[metric] = Value(mean, sd, len(sample))
     return values
 
 
 def _mark_best(columns: list[Column], values: dict[str, dict[str, Value]]) -> None:
-    """Marks the best mean of a column, with all that look the same in print; none if all do."""
+    """Marks the best mean of a column, with all that look the same in print; none if all do.
+
+    `values`: of cells with the same test."""
     for metric, _, better, _, digits in columns:
         means = {
             cell: round(row[metric].mean, digits)

@@ -7,6 +7,7 @@ JAX here.
 
 import contextlib
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -63,11 +64,16 @@ def ended_twin(config: ConfigDict, workdir: Path) -> Path | None:
 
 
 def training(config: ConfigDict) -> dict[str, Any]:
-    """What a training hangs on: equal for twins. Where validation searches with a beam, as it
-    chooses the best step then, that is how it searches, too."""
-    unused = () if "beam" in config.evaluation.modes else TESTED
+    """What a training hangs on: equal for twins."""
+    return of_training(configs.flatten(config))
+
+
+def of_training(values: Mapping[str, Any]) -> dict[str, Any]:
+    """`training`, from dotted keys. Where validation searches with a beam, as it chooses the best
+    step then, that is how it searches, too."""
+    unused = () if "beam" in values.get("evaluation.modes", ()) else TESTED
     return {
         key: value
-        for key, value in configs.flatten(config).items()
+        for key, value in values.items()
         if key not in unused and not key.startswith("sweep.")
     }

@@ -53,7 +53,8 @@ def write_run(
     """
     (folder / "predictions").mkdir(parents=True)
     seed = int(folder.name.removeprefix("seed")) if folder.name.startswith("seed") else 0
-    resolved = {"seed": seed, "model": {"attention": {"score": "dot"}}, **(config or {})}
+    own = {"data": {"dir": folder.parent.name}}  # no cell trains as another does
+    resolved = {"seed": seed, "model": {"attention": {"score": "dot"}}, **(config or own)}
     (folder / "config.json").write_text(json.dumps(resolved))
     environment = {
         "versions": {"jax": "0.10.2", "flax": "0.12.8"},

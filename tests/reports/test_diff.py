@@ -55,9 +55,10 @@ def test_cells_of_the_same_name_are_compared(two):
 
 def test_what_was_set_otherwise_and_what_is_missing_is_said(two):
     diff = compare_sweeps(*two, METRICS)
-    assert diff.settings == {("train.learning_rate", "", "0.1"): ["score=general"]} | {
-        ("Seeds", "0, 1 (5 of 5 runs finished)", "0, 1 (4 of 6 runs finished)"): [""]
-    }
+    assert diff.settings == [
+        ("train.learning_rate", "", "0.1", "score=general"),
+        ("Seeds", "0, 1 (5 of 5 runs finished)", "0, 1 (4 of 6 runs finished)", "all"),
+    ]
     assert diff.notes[:2] == ["Only in new: score=dot", "Only in old: score=older"]
     assert "new: Not started: score=dot, seed 1" in diff.notes
     text = formats.markdown(printed_diff(diff))
@@ -67,15 +68,33 @@ def test_what_was_set_otherwise_and_what_is_missing_is_said(two):
     assert "| score=general | 40.0 ± 14.1 † |" in text
 
 
-def test_other_test_sentences_get_no_bootstrap(two):
+def test_a_setting_of_one_cell_is_not_one_of_all(two):
+    """Nor where that cell is the only one that has ended on both sides."""
+    new, old = two
+    for seed in (0, 1):
+        (old.folders["score=none", seed] / "DONE").unlink()
+    diff = compare_sweeps(new, read_results(old.folder), METRICS)
+    assert {line.difference.cell for line in diff.lines} == {"score=general"}
+    assert diff.settings[0] == ("train.learning_rate", "", "0.1", "score=general")
+
+
+def test_predictions_of_the_other_sweep_that_cannot_be_read_are_named(two):
+    new, old = two
+    path = old.folders["score=none", 1] / "predictions" / "test.jsonl"
+    path.write_text(path.read_text() + "{\n")
+    notes = compare_sweeps(new, old, METRICS).notes
+    assert [note for note in notes if note.startswith(f"old: Not read: {path}:7")]
+
+
+def test_other_test_sentences_are_not_tested(two):
     new, old = two
     for seed in (0, 1):
         path = new.folders["score=none", seed] / "predictions" / "test.jsonl"
         path.write_text("\n".join(path.read_text().splitlines()[1:]) + "\n")
     diff = compare_sweeps(new, old, METRICS)
-    assert "score=none: no bootstrap (tested on other sentences)" in diff.notes
+    assert "score=none: not tested (tested on other sentences)" in diff.notes
     none = [line.difference for line in diff.lines if line.difference.cell == "score=none"]
-    assert all(item.p is None for item in none)
+    assert all(item.p is None and item.p_seeds is None for item in none)
     assert none[0].difference == 0.0  # the means are still there
 
 

@@ -1,3 +1,4 @@
+import json
 import math
 import statistics
 
@@ -11,6 +12,7 @@ from seq2seq_jax.reports.results import read_results
 from seq2seq_jax.reports.significance import Comparison, compare_with_baseline
 from seq2seq_jax.reports.tables import make_table
 from tests.reports import fake_sweep
+from tests.reports.small_tables import one_metric
 
 
 def value(*seeds):
@@ -96,3 +98,24 @@ def test_marks_tell_the_two_tests_apart(tmp_path):
     assert "| c | 20.0 ± 10.0 † |" in text
     latex = formats.latex(printed(make_table(results, comparisons)))
     assert r"\textbf{80.0 $\pm$ 10.0 $^\dagger$ $^\ddagger$}" in latex
+
+
+def test_seeds_that_are_all_equal_have_no_test(tmp_path):
+    """Three times 99.9, whose mean and deviation are not 99.9 and 0 in binary numbers."""
+    folder = one_metric(tmp_path, "exact_match", a=[1.0] * 3, b=[0.999] * 3)
+    table = make_table(read_results(folder), [])
+    assert table.differences == []
+    assert table.rows[1].values["exact_match"][:3] == (99.9, 0.0, 3)
+
+
+def test_searches_of_the_same_trainings_have_no_test_over_seeds(tmp_path):
+    folder = one_metric(tmp_path, "bleu", a=[20.0, 22.0], b=[20.3, 22.3], c=[29.0, 30.0])
+    for beam, name in enumerate("ab", start=5):
+        for seed in (0, 1):
+            path = folder / name / f"seed{seed}" / "config.json"
+            config = json.loads(path.read_text()) | {"evaluation": {"beam": beam}, "data": {}}
+            path.write_text(json.dumps(config))
+    table = make_table(read_results(folder), [])
+    assert [item.cell for item in table.differences] == ["c"]
+    note = "No test over seeds (the same trainings as a, searched otherwise): b"
+    assert note in table.notes

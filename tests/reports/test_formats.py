@@ -6,6 +6,7 @@ import subprocess
 
 import pytest
 
+from seq2seq_jax.reports import formats
 from seq2seq_jax.reports.significance import Comparison
 from tests.reports.small_tables import (
     console,
@@ -105,3 +106,7 @@ def test_console_text_keeps_brackets_and_lines_up(tmp_path):
     assert "difference from [bold]x" in text
     header, first, second = text.splitlines()[:3]
     assert first.index("1.00") + 4 == second.index("*2.00") + 5 == header.index("BLEU ↑") + 6
+
+
+def test_latex_makes_no_dashes_and_quotes_of_ascii():
+    assert formats.escape_latex("a--b---c ''") == "a-{}-b-{}-{}-c {'}{'}"

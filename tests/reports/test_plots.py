@@ -99,6 +99,27 @@ def test_scores_by_length_count_the_right_sentences(tmp_path):
     assert bleu[1:3] == pytest.approx([100, 100])
 
 
+def test_scores_by_length_of_cells_with_other_tests(tmp_path):
+    """Every cell has its own sentences, and no number of them stands below for all."""
+    fake_sweep.write_sweep(tmp_path, {"short": {}, "_all": {}}, seeds=(0,))
+    right = fake_sweep.references()
+    for name, made in (("short", right[:2]), ("_all", right)):
+        fake_sweep.write_run(tmp_path / name / "seed0", hypotheses=made, done=fake_sweep.done())
+    figure = plots.scores_by_length(read_results(tmp_path))
+    panel = titled(figure, "exact match (%)")
+    assert [label.get_text() for label in panel.get_xticklabels()] == [
+        *("1-2", "3-4", "5-6", "7-8", "9-10")
+    ]
+    assert panel.get_xlabel() == "source words"
+    drawn = {line.get_label(): line for line in panel.lines}
+    assert drawn["short"].get_xdata().tolist() == [0, 1, 3, 4]
+    np.testing.assert_array_equal(drawn["short"].get_ydata(), [np.nan, 100, np.nan, np.nan])
+    np.testing.assert_array_equal(drawn["_all"].get_ydata(), [100] * 4)
+    # matplotlib's own legend leaves out names that begin with an underscore.
+    names = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert names == ["short", "_all"]
+
+
 def test_exposure_gap_shows_both_perplexities(tmp_path):
     panel = plots.exposure_gap(read_results(fake_sweep.quickstart(tmp_path))).axes[0]
     drawn = lines_of(panel)

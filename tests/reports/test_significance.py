@@ -4,12 +4,14 @@ import pytest
 from seq2seq_jax.evaluation import metrics
 from seq2seq_jax.evaluation.bootstrap import RESAMPLES
 from seq2seq_jax.reports import plots, tested
+from seq2seq_jax.reports.paper import Paper
 from seq2seq_jax.reports.report import write_report
 from seq2seq_jax.reports.results import read_results
 from seq2seq_jax.reports.significance import compare_with_baseline
 from seq2seq_jax.reports.tables import make_table
 from tests.reports import fake_sweep
 
+TER = {"b": 1.0, "c": 60.0}
 WORDS = [f"word{i}" for i in range(12)]
 
 
@@ -34,7 +36,7 @@ def sweep(folder, **hypotheses):
     for name, seeds in hypotheses.items():
         for seed, texts in enumerate(seeds):
             run = folder / name / f"seed{seed}"
-            final = {"test/exact_match": 0.5, "test/ter": 50.0}
+            final = {"test/exact_match": 0.5, "test/ter": TER.get(name, 50.0)}
             fake_sweep.write_run(run, hypotheses=texts, final=final, done=fake_sweep.done())
     return read_results(folder)
 
@@ -89,6 +91,8 @@ def test_what_takes_long_to_count_is_compared_where_the_table_shows_it(tmp_path,
     worse, better = spoilt(many, 0.5, 0), spoilt(many, 0.8, 1)
     results = sweep(tmp_path, a=[worse], b=[better])
     found = {item.metric: item for item in compare_with_baseline(results, ["ter", "seconds"])}
+    of_beams = compare_with_baseline(results, ["ter_beam"])  # where a column has it alone
+    assert found["ter"] in of_beams
     assert {"ter", "bleu"} < set(found)
     assert "chrf" not in found
     scores = [
@@ -146,9 +150,10 @@ def test_other_test_sentences_are_not_compared(tmp_path, many):
     results = sweep(tmp_path, a=[many], b=[many[:-1]], c=[many])
     assert {comparison.cell for comparison in compare_with_baseline(results)} == {"c"}
     assert results.not_compared == {"b": "tested on other sentences"}
-    # Nor are its seeds with the baseline's, whose test was another.
-    table = make_table(results, compare_with_baseline(results))
+    # Nor are its seeds with the baseline's, whose test was another, and it is best of nothing.
+    table = make_table(results, compare_with_baseline(results), Paper(columns=("exact_match", "ter")))
     assert {item.cell for item in table.differences} == {"c"}
+    assert [row.values["ter"].best for row in table.rows] == [True, False, False]
     assert "Not compared with a (tested on other sentences): b" in table.notes
 
 

@@ -53,6 +53,16 @@ def test_spreads_are_read(tmp_path):
     assert numbers["chrf"] == Published("-3.5", "x", "P")
 
 
+def test_encodings_of_spreadsheets(tmp_path):
+    path = tmp_path / "published.csv"
+    text = "row,metric,value,source,certainty\na,bleu,20,Café,P\n"
+    path.write_bytes(text.replace("\n", "\r\n").encode("utf-8-sig"))
+    assert read_published(path)["a"]["bleu"].source == "Café"
+    path.write_bytes(text.encode("cp1252"))
+    with pytest.raises(InputError, match=r"published\.csv:2: not UTF-8"):
+        read_published(path)
+
+
 @pytest.mark.parametrize(
     ("line", "message"),
     [
