@@ -151,7 +151,9 @@ def test_other_test_sentences_are_not_compared(tmp_path, many):
     assert {comparison.cell for comparison in compare_with_baseline(results)} == {"c"}
     assert results.not_compared == {"b": "tested on other sentences"}
     # Nor are its seeds with the baseline's, whose test was another, and it is best of nothing.
-    table = make_table(results, compare_with_baseline(results), Paper(columns=("exact_match", "ter")))
+    table = make_table(
+        results, compare_with_baseline(results), Paper(columns=("exact_match", "ter"))
+    )
     assert {item.cell for item in table.differences} == {"c"}
     assert [row.values["ter"].best for row in table.rows] == [True, False, False]
     assert "Not compared with a (tested on other sentences): b" in table.notes
