@@ -23,13 +23,7 @@ def rules(config: ConfigDict) -> Iterator[str]:
     yield from _model_rules(config)
     yield from _train_rules(config)
     yield from _forcing_rules(config.teacher_forcing, config.model.decoder)
-    if config.evaluation.max_length_factor == config.evaluation.max_length_extra == 0:
-        yield (
-            "evaluation.max_length_factor and evaluation.max_length_extra are both 0, so that no"
-            " token could be generated; set one of them"
-        )
-    if config.evaluation.replace_unknown and config.model.attention.score == "none":
-        yield "evaluation.replace_unknown needs alignments, which score = none does not have"
+    yield from _search_rules(config.evaluation, config.model.attention.score != "none")
 
 
 def _data_rules(data: ConfigDict) -> Iterator[str]:
@@ -182,6 +176,23 @@ def _train_rules(config: ConfigDict) -> Iterator[str]:
         )
     if train.best_metric == "valid/aer" and config.model.attention.score == "none":
         yield "train.best_metric = valid/aer needs alignments, which score = none does not have"
+
+
+def _search_rules(evaluation: ConfigDict, attends: bool) -> Iterator[str]:
+    if evaluation.max_length_factor == evaluation.max_length_extra == 0:
+        yield (
+            "evaluation.max_length_factor and evaluation.max_length_extra are both 0, so that no"
+            " token could be generated; set one of them"
+        )
+    penalty, alpha = evaluation.length_penalty, evaluation.length_alpha
+    if alpha != 1 and penalty in ("none", "average"):
+        yield (
+            f"evaluation.length_alpha = {alpha} has no effect with evaluation.length_penalty ="
+            f" {penalty}; take power or gnmt"
+        )
+    for name in ("replace_unknown", "coverage_penalty"):
+        if evaluation[name] and not attends:
+            yield f"evaluation.{name} needs alignments, which score = none does not have"
 
 
 def _forcing_rules(forcing: ConfigDict, decoder: ConfigDict) -> Iterator[str]:

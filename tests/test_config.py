@@ -196,6 +196,14 @@ BAD_COMBINATIONS = [
         {"evaluation.replace_unknown": True, "model.attention.score": "none"},
         "evaluation.replace_unknown needs alignments",
     ),
+    (
+        {"evaluation.coverage_penalty": 0.2, "model.attention.score": "none"},
+        "evaluation.coverage_penalty needs alignments",
+    ),
+    (
+        {"evaluation.length_alpha": 0.6, "evaluation.length_penalty": "average"},
+        "evaluation.length_alpha = 0.6 has no effect with evaluation.length_penalty = average",
+    ),
     ({"data.name": "text"}, "needs data.train"),
     ({"data.name": "text", "data.train": "a.tsv"}, "needs data.valid or data.valid_size"),
     ({"data.task.min_length": 9, "data.task.max_length": 3}, "data.task.min_length = 9 is above"),
@@ -225,6 +233,7 @@ GOOD = [
     | {"model.encoder.kernel": "cudnn"},
     {"teacher_forcing.ratio": 0.2, "teacher_forcing.floor": 0.5},  # constant: no floor is read
     {"teacher_forcing.schedule": "exponential", "teacher_forcing.decay": 0.99},
+    {"evaluation.length_alpha": 0.6, "evaluation.length_penalty": "power"},
     {"data.name": "tfds:multi30k/de_en"},
     {"data.name": "text", "data.train": "a.tsv", "data.valid": "b.tsv"},
 ]

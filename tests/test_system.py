@@ -300,6 +300,10 @@ def test_the_commands_search(run, tmp_path, capsys, monkeypatch):
     capsys.readouterr()
     assert main(["translate", workdir, "--nounknown", "1 2"]) == 0
     assert capsys.readouterr().out == "2 1\n"
+    assert main(["translate", workdir, "--n_best=1", "4 \udce9 5"]) == 0  # not UTF-8
+    assert json.loads(capsys.readouterr().out)["source"] == "4 \ufffd 5"
+    assert main(["evaluate", workdir, "--mode=beam"]) == 1
+    assert "is greedy search: give --beam=5" in capsys.readouterr().err
     assert main(["translate", workdir, "--beam=0", "1"]) == 1
     assert "evaluation.beam" in capsys.readouterr().err
     assert main(["translate", workdir, "--block_ngrams=2", "1"]) == 2

@@ -80,7 +80,7 @@ def parse_some(values: flags.FlagValues, arguments: Sequence[str]) -> list[str]:
             names += [f"--config.{key}" for key in configs.flatten(configs.defaults())]
         hint = nearest(f"--{error.flagname}", names)
         raise UsageError(f"no flag --{error.flagname}{hint}") from None
-    except flags.Error as error:
+    except (flags.Error, ValueError) as error:  # the latter of --nounknown=true
         raise UsageError(str(error)) from None
 
 

@@ -20,6 +20,7 @@ from absl import flags
 
 from seq2seq_jax.commands import common, search
 from seq2seq_jax.config_checks import CHOICES
+from seq2seq_jax.types import InputError
 
 
 def define() -> flags.FlagValues:
@@ -64,6 +65,8 @@ def main(arguments: Sequence[str]) -> int:
     if len(values.workdir) > 1 and {"forced", "free"} & set(modes):
         raise common.UsageError("an ensemble has the modes greedy and beam only")
     search.check(values, beam="beam" in modes)
+    if values["beam"].present and "beam" not in modes:
+        raise common.UsageError("--beam is for --mode=beam")
     if values.save and (len(values.workdir) == 1 or values.split != "test"):
         raise common.UsageError(
             "--save is for the test of an ensemble: give --workdir several times and no other split"
@@ -74,6 +77,8 @@ def main(arguments: Sequence[str]) -> int:
         )
     common.use_platform(values.platform)
     model = search.load(values)
+    if "beam" in modes and values.beam is None and model.config.evaluation.beam == 1:
+        raise InputError("--mode=beam with evaluation.beam = 1 is greedy search: give --beam=5")
     if values.save:
         found = model.save(values.save, modes)
     else:

@@ -16,8 +16,12 @@ With --n_best each line is a JSON object: the source, and its translations with 
 """
 
 import codecs
+import contextlib
+import importlib
+import io
 import itertools
 import json
+import math
 import os
 import sys
 from collections import Counter
@@ -102,21 +106,23 @@ def main(arguments: Sequence[str]) -> int:
     common.use_platform(values.platform)
     terminal = not texts and sys.stdin.isatty()
     translate = Translate(values)
-    typed = prompt() if terminal else translate.decode(sys.stdin.buffer)
-    lines = iter(texts or typed)
+    given = map(os.fsencode, texts) if texts else sys.stdin.buffer
+    lines = prompt() if terminal else translate.decode(given)
     with open(values.pharaoh or os.devnull, "w", encoding="utf-8") as links:
         # A terminal wants its answer at once.
         while part := list(itertools.islice(lines, 1 if terminal else values.buffer)):
             answers = translate(part)
             for line, found in zip(part, answers, strict=True):
-                print(as_json(line, found) if values.n_best else found[0].text)
+                # A model of characters may know a line feed.
+                text = found[0].text.replace("\n", " ")
+                print(as_json(line, found) if values.n_best else text)
                 print(pharaoh(found[0]), file=links)
             sys.stdout.flush()
             links.flush()
     for message in translate.warnings():
         print(message, file=sys.stderr)
     if values.attention:
-        _draw(texts[0], answers[0][0], Path(values.attention))
+        _draw(line, found[0], Path(values.attention))
     return 0
 
 
@@ -203,10 +209,19 @@ def _numbers(lines: Sequence[int]) -> str:
 def as_json(line: str, found: Sequence["Translation"]) -> str:
     """A source and its translations as one line."""
     translations = [
-        {"text": one.text, "score": one.score, "log_probability": one.log_probability}
+        {
+            "text": one.text,
+            "score": _number(one.score),
+            "log_probability": _number(one.log_probability),
+        }
         for one in found
     ]
     return json.dumps({"source": line, "translations": translations}, ensure_ascii=False)
+
+
+def _number(score: float) -> float | None:
+    """None where not even one hypothesis was allowed: JSON has no infinity."""
+    return score if math.isfinite(score) else None
 
 
 def pharaoh(found: "Translation") -> str:
@@ -236,10 +251,10 @@ def about_unknown(unknown: Counter[str]) -> str:
 
 def prompt() -> Iterator[str]:
     """What is typed in a terminal, until Ctrl-D."""
-    import contextlib
-    import readline  # gives input() a history and arrow keys
-
-    readline.set_auto_history(True)
+    with contextlib.suppress(ImportError):  # not every Python has it
+        importlib.import_module("readline")  # gives input() a history and arrow keys
+    if isinstance(sys.stdin, io.TextIOWrapper):
+        sys.stdin.reconfigure(errors="replace")  # bytes that are not UTF-8
     seen = sys.stdout.isatty()  # a prompt has no place in a file of translations
     with contextlib.suppress(EOFError):
         while True:

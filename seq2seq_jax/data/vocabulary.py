@@ -29,7 +29,7 @@ UNICODE: dict[str, Callable[[str], str]] = {
     "nfkc": functools.partial(unicodedata.normalize, "NFKC"),
 }
 _ASTRAL = re.compile("[\U00010000-\U0010ffff]")
-_SPACE = "\u2581"  # how sentencepiece writes the space before a word
+SPACE = "\u2581"  # how sentencepiece writes the space before a word
 
 
 @dataclass(frozen=True)
@@ -99,7 +99,7 @@ class Vocabulary:
     def join(self, tokens: Sequence[str]) -> str:
         """The text that the tokens stand for."""
         if self.kind in SENTENCEPIECE:
-            return "".join(tokens).replace(_SPACE, " ").strip()
+            return "".join(tokens).replace(SPACE, " ").strip()
         return ("" if self.kind == "character" else " ").join(tokens)
 
     def normalize_text(self, text: str) -> str:

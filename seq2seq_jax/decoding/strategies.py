@@ -1,5 +1,6 @@
 """How to search, as plain values that a caller chooses: beam search or sampling."""
 
+import math
 from dataclasses import dataclass
 
 import jax.numpy as jnp
@@ -38,6 +39,10 @@ class BeamSearch:
             raise InputError(
                 f"length_penalty={self.length_penalty!r}: not one of {', '.join(LENGTH_PENALTIES)}"
             )
+        if self.size < 1:
+            raise InputError(f"a beam of {self.size}: less than 1")
+        if not math.isfinite(self.length_alpha):
+            raise InputError(f"length_alpha={self.length_alpha}: it has to be a finite number")
         if not 1 <= self.n_best <= self.size:
             raise InputError(
                 f"n_best={self.n_best} of a beam of {self.size}: it can be 1 to {self.size}, or"
@@ -87,8 +92,8 @@ class Sample:
     def __post_init__(self):
         if self.draws < 1:
             raise InputError(f"draws={self.draws}: less than 1")
-        if not self.temperature > 0:
-            raise InputError(f"temperature={self.temperature}: it has to be above 0")
+        if not 0 < self.temperature < math.inf:
+            raise InputError(f"temperature={self.temperature}: it has to be above 0, and finite")
         if self.top_k < 0:
             raise InputError(f"top_k={self.top_k}: less than 0, which stands for all tokens")
         if not 0 < self.top_p <= 1:

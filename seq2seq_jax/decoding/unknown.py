@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from seq2seq_jax.data.sources import read_lines
-from seq2seq_jax.data.vocabulary import Vocabulary
+from seq2seq_jax.data.vocabulary import SENTENCEPIECE, SPACE, Vocabulary
 from seq2seq_jax.decoding.translate import Translation
 from seq2seq_jax.types import SPECIALS, UNK, InputError
 
@@ -16,17 +16,27 @@ def replace_unknown(
     dictionary: Mapping[str, str],
 ) -> Translation:
     """Each <unk> becomes the source word with the largest weight at that step, translated by the
-    dictionary where it is in there.
+    dictionary where it is in there; it stays where no word has any weight.
 
-    `words` are the source's tokens as they were written, without the end token.
+    `words` are the source's tokens as they were written, without the end token. Of a piece of
+    sentencepiece the letters are taken.
     """
     tokens = list(found.tokens)
     for position, token in enumerate(tokens):
-        if token == SPECIALS[UNK] and words:
-            word = words[int(found.alignment[position, : len(words)].argmax())]
-            tokens[position] = dictionary.get(word, word)
+        weights_S = found.alignment[position, : len(words)]
+        if token == SPECIALS[UNK] and weights_S.any():
+            piece = words[int(weights_S.argmax())]
+            word = piece.removeprefix(SPACE)
+            copied = dictionary.get(word, word)
+            # A word among pieces begins with their space.
+            begins = target.kind in SENTENCEPIECE and (piece != word or not _pieces(words))
+            tokens[position] = SPACE + copied if begins else copied
     text = target.join([token for token in tokens if token not in SPECIALS[:UNK]])
     return found._replace(text=text, tokens=tokens)
+
+
+def _pieces(words: Sequence[str]) -> bool:
+    return any(word.startswith(SPACE) for word in words)
 
 
 def read_dictionary(path: Path) -> dict[str, str]:

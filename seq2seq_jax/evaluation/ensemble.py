@@ -13,8 +13,8 @@ from seq2seq_jax.decoding.translate import Translator
 from seq2seq_jax.evaluation.assembly import load_again, show, summary, write_evaluation
 from seq2seq_jax.evaluation.environment import write_environment
 from seq2seq_jax.evaluation.evaluator import Evaluation, score_searches, searches_of
-from seq2seq_jax.evaluation.metrics import TEXT_COUNTS
-from seq2seq_jax.evaluation.run import Run, Translates, load_run
+from seq2seq_jax.evaluation.metrics import SUFFIXES, TEXT_COUNTS
+from seq2seq_jax.evaluation.run import Run, Translates, load_run, search_of
 from seq2seq_jax.files import write_json, write_lines
 from seq2seq_jax.types import InputError
 
@@ -96,6 +96,8 @@ class Ensemble(Translates):
         return facts
 
     def _scored(self, split: str, modes: Sequence[str], files: str = "") -> tuple[Evaluation, Data]:
+        if wrong := [mode for mode in modes if mode not in SUFFIXES]:
+            raise InputError(f"an ensemble has the modes {' and '.join(SUFFIXES)}, not {wrong[0]}")
         data = load_again(self.config, self.runs[0].workdir)
         if files:
             data = with_test(data, files, self.config.data)
@@ -120,7 +122,7 @@ class Ensemble(Translates):
             ],
             "steps": [run.step for run in self.runs],
             "average": [run.average for run in self.runs],
-            "evaluation": self.config.evaluation.to_dict(),
+            "evaluation": search_of(self.config),
         }
         return json.loads(json.dumps(made_of))  # as it comes back from the file
 

@@ -1,5 +1,6 @@
 """Translations as lines of JSON."""
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -27,7 +28,8 @@ def as_line(
         "reference": known[0] if known else None,
         **({"references": known} if len(known) > 1 else {}),
         "hypothesis": found.text,
-        "score": round(found.score, 6),
+        # JSON has no infinity, which stands for no hypothesis that was allowed.
+        "score": round(found.score, 6) if math.isfinite(found.score) else None,
         "source_tokens": found.source_tokens,
         "hypothesis_tokens": found.tokens,
         "alignment": found.alignment.astype(float).round(DECIMALS).tolist(),

@@ -97,10 +97,10 @@ class Run(Translates):
         """
         self.workdir, self.average = Path(workdir), average
         self.config = configs.read(self.workdir / "config.json")
-        own = _search_of(self.config)
+        own = search_of(self.config)
         self.config.evaluation.update(evaluation)
         configs.validate(self.config)
-        self.is_own = average == 1 and _search_of(self.config) == own
+        self.is_own = average == 1 and search_of(self.config) == own
         source, target = load_vocabularies(self.workdir)
         self._graphdef, draw = initializer(self.config.model, len(source), len(target))
         like = jax.eval_shape(draw, jax.random.key(0))
@@ -158,7 +158,7 @@ class Run(Translates):
         return evaluate(folder, evaluator, self._params, self.step, split, modes)
 
 
-def _search_of(config: ConfigDict) -> dict[str, Any]:
+def search_of(config: ConfigDict) -> dict[str, Any]:
     """What the config says of searching, but for how many sentences at a time."""
     return {key: x for key, x in config.evaluation.to_dict().items() if key != "batch_size"}
 

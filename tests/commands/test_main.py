@@ -62,6 +62,8 @@ def test_every_verb_explains_itself(capsys, verb):
         (["translate", "--workdir=x", "--top_p=0.9", "a"], "--top_p needs --sample"),
         (["translate", "--workdir=x", "--sample", "--beam=5", "a"], "--sample and --beam are two"),
         (["evaluate", "--workdir=x", "--min_length=5"], "--min_length is for beam search"),
+        (["evaluate", "--workdir=x", "--mode=greedy", "--beam=5"], "--beam is for --mode=beam"),
+        (["translate", "--workdir=x", "--nounknown=true"], "does not take an argument"),
         (["translate", "--workdir=x", "--dictionary=a", "a"], "needs --replace_unknown"),
         (["translate", "--workdir=x", "--attention=a.png", "a", "b"], "one sentence"),
         (["translate", "--workdir=x", "--attention=a.png"], "one sentence"),

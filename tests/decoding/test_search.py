@@ -137,6 +137,9 @@ def test_the_largest_of_many(count, k):
     ("make", "message"),
     [
         (lambda: BeamSearch(3, n_best=4), "1 to 3"),
+        (lambda: BeamSearch(0), "a beam of 0: less than 1"),
+        (lambda: BeamSearch(length_alpha=float("nan")), "length_alpha=nan"),
+        (lambda: Sample(temperature=float("inf")), "temperature=inf"),
         (lambda: BeamSearch(length_penalty="wu"), "not one of none, average, power, gnmt"),
         (lambda: BeamSearch(coverage_penalty=-1.0), "coverage_penalty=-1.0: less than 0"),
         (lambda: Sample(temperature=0.0), "temperature=0.0"),

@@ -22,6 +22,29 @@ def test_the_word_with_the_largest_weight_takes_the_place():
     assert translated.text == "i Paris see Zoe"
 
 
+def test_where_nothing_is_looked_at_nothing_is_copied():
+    found = Translation("<unk>", -1.0, -1.0, ["<unk>", "</s>"], [], np.zeros((2, 3)))
+    assert replace_unknown(found, ["Zoé", "voit"], TARGET, {}).text == "<unk>"
+
+
+@pytest.mark.parametrize(
+    ("kind", "words", "text"),
+    [
+        ("space", ["\u2581Zo", "é", "\u2581voit"], "i Zo see"),
+        ("bpe", ["\u2581Zo", "é", "\u2581voit"], "i Zo see"),
+        ("bpe", ["Zo", "é", "voit"], "i Zo see"),
+    ],
+)
+def test_pieces_lose_the_space_before_them(kind, words, text):
+    """Unless the target is pieces too, where a word begins with it."""
+    space = "\u2581" if kind == "bpe" else ""
+    tokens = [f"{space}i", "<unk>", f"{space}see", "</s>"]
+    found = Translation("i <unk> see", -1.0, -1.0, tokens, [], np.eye(4)[[1, 0, 2, 3]])
+    target = Vocabulary(kind, False, "none", (*SPECIALS, *tokens[:1]))
+    assert replace_unknown(found, words, target, {}).text == text
+    assert replace_unknown(found, words, target, {"Zo": "Joe"}).text == "i Joe see"
+
+
 def test_a_dictionary_of_two_columns(tmp_path):
     path = tmp_path / "dictionary.tsv"
     path.write_text("chien\tdog\nchat\tcat\n", encoding="utf-8")
