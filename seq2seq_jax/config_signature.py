@@ -61,7 +61,7 @@ def signature(config: ConfigDict) -> dict[str, Any]:
         "model.dropout.input > 0": dropout.input > 0,
         "model.dropout.output > 0": dropout.output > 0,
         "train.coverage_loss > 0": config.train.coverage_loss > 0,
-        "teacher_forcing.ratio = 1 throughout": max(steady, forcing.floor) >= 1,
+        "teacher_forcing.ratio = 1 throughout": steady >= 1,
     }
 
 

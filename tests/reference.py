@@ -88,7 +88,7 @@ def schedule(name, step, start, decay, floor):
         return max(floor, start * decay**step)
     if name == "inverse_sigmoid":
         return max(floor, start * decay / (decay + np.exp(step / decay)))
-    return max(floor, start)
+    return start
 
 
 def slopes(function, arrays, directions, epsilon=1e-5):

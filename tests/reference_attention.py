@@ -113,7 +113,7 @@ def local_p(score_S, query, p, t, D):
 
 
 def monotonic_soft(score_S, r, previous_S):
-    """Raffel et al. (2017), eq. 7: all ways to have stood at k and to stop at j, summed up."""
+    """Raffel et al. (2017), eq. 9: all ways to have stood at k and to stop at j, summed up."""
     p_S = sigmoid(score_S + r)
     alignment_S = np.zeros(len(p_S))
     for j in range(len(p_S)):

@@ -34,7 +34,7 @@ def entmax(score_S, alpha):
 
 
 def smoothed(score_S):
-    """Chorowski et al. (2015), section 2.2."""
+    """Chorowski et al. (2015), section 2.3."""
     weight_S = sigmoid(score_S)
     return weight_S / weight_S.sum()
 

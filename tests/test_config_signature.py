@@ -68,7 +68,8 @@ def test_the_lists_name_keys_each_once():
             {"teacher_forcing.ratio": 0.9},
             True,
         ),
-        ({"teacher_forcing.floor": 1.0}, {"teacher_forcing.ratio": 1.0}, True),
+        # A constant ratio has no floor.
+        ({"teacher_forcing.floor": 1.0}, {"teacher_forcing.ratio": 1.0}, False),
         (
             {"teacher_forcing.floor": 1.0, "teacher_forcing.schedule": "linear"},
             {"teacher_forcing.ratio": 0.5},

@@ -10,9 +10,11 @@ from seq2seq_jax import config as configs
 from seq2seq_jax.data import Vocabulary, load_data
 from seq2seq_jax.data.batching import Batches, choose_buckets, lengths
 from seq2seq_jax.data.buckets import Shape
-from seq2seq_jax.types import EOS, SPECIALS, Batch
+from seq2seq_jax.types import EOS, SPECIALS, Batch, InputError
 
 EXAMPLES = 29_000  # as many as Multi30k has
+# What of the part `data` of a config is free.
+BATCHING = ("data.batch_size", "data.buckets", "data.order", "data.workers", "data.prefetch")
 SHAPES = 16  # of batches; with 4, a fifth of all positions is padding
 
 
@@ -132,6 +134,11 @@ def make_config(name: str, overrides: Mapping[str, Any]) -> ConfigDict:
     config = configs.defaults()
     config.data.buckets = SHAPES
     config.update_from_flattened_dict(WORKLOADS[name][1])
+    for key in overrides:
+        if key.startswith("data.") and key not in BATCHING:
+            raise InputError(
+                f"{key}: a workload has data of its own; what can be set is {', '.join(BATCHING)}"
+            )
     config.update_from_flattened_dict(dict(overrides))
     configs.validate(config)
     return config

@@ -21,11 +21,10 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 import jax
-import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, Key
 
 from seq2seq_jax.models import layers
-from seq2seq_jax.models.layers import Embedding, product
+from seq2seq_jax.models.layers import Embedding, contract, product
 from seq2seq_jax.types import SPECIALS
 
 Logits = Float[Array, "B V"]
@@ -86,7 +85,7 @@ def top_k_mixture(feed: Feed, logits_BV: Logits, keys_B: Keys, embedding: Embedd
     top = min(feed.top_k, logits_BV.shape[-1])
     score_BK, token_BK = jax.lax.top_k(logits_BV / feed.temperature, top)
     weight_BK = jax.nn.softmax(score_BK, axis=-1)
-    return token_BK[:, 0], jnp.einsum("bk,bke->be", weight_BK, embedding(token_BK))
+    return token_BK[:, 0], contract("bk,bke->be", weight_BK, embedding(token_BK), embedding.dtype)
 
 
 FEEDS: dict[str, Callable[[Feed, Logits, Keys, Embedding], Fed]] = {

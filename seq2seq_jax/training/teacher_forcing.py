@@ -31,11 +31,12 @@ def ratio_at(forcing, step: int) -> float:
     """The ratio of update `step` (from 0), on the host (Bengio et al. 2015, section 2.4).
 
     constant: r;  linear: r - decay i;  exponential: r k^i;  inverse_sigmoid: r k / (k + exp(i/k)),
-    with r = ratio, i = step, k = decay, and none below `floor`.
+    with r = ratio, i = step, k = decay; those that fall do not fall below `floor`.
     """
     start, decay = forcing.ratio, forcing.decay
+    if forcing.schedule == "constant":
+        return start
     ratio = {
-        "constant": lambda: start,
         "linear": lambda: start - decay * step,
         "exponential": lambda: start * decay**step,
         # exp overflows a float beyond 709; the ratio is 0 long before.

@@ -28,6 +28,9 @@ def test_overrides_are_checked():
     assert workloads.make_config("luong", {"data.batch_size": 16}).data.batch_size == 16
     with pytest.raises(InputError, match=r"model\.attention\.score"):
         workloads.make_config("luong", {"model.attention.score": "concta"})
+    for name in ("luong", "small"):
+        with pytest.raises(InputError, match=r"data\.name: a workload has data of its own"):
+            workloads.make_config(name, {"data.name": "copy"})
 
 
 def test_lengths_are_those_of_the_real_data():

@@ -275,6 +275,10 @@ def test_schedules_are_those_of_the_paper(name, decay, step, start, floor):
     assert floor <= got <= start
 
 
+def test_a_constant_ratio_has_no_floor():
+    assert ratio_at(forcing(schedule="constant", ratio=0.2, floor=0.5), 100) == 0.2
+
+
 @pytest.mark.parametrize("name", ["linear", "exponential", "inverse_sigmoid"])
 def test_schedules_fall_and_end_at_their_floor(name):
     decay = {"linear": 1e-3, "exponential": 0.999, "inverse_sigmoid": 100.0}[name]

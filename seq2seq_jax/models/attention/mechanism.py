@@ -78,7 +78,7 @@ class Head(nnx.Module):
 
 
 class Attention(nnx.Module):
-    """context = sum over s of alignment_s memory_s (Luong et al. 2015, eq. 7; Bahdanau, eq. 5-6).
+    """context = sum over s of alignment_s memory_s (Bahdanau et al. 2015, eq. 5).
 
     With N > 1 heads each has its own score, window and normaliser on its own projections of query
     and memory, to H/N and M/N, and the contexts are joined: W_o [c_1; ...; c_N] (Vaswani et al.

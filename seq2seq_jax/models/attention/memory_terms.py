@@ -3,7 +3,8 @@
     score(h_t, k_s + U f_s)
 
 With the score concat, v^T tanh(W_h h_t + W_m m_s + U f_s), these are location-sensitive attention
-(Chorowski et al. 2015) and attention with coverage (Tu et al. 2016; See et al. 2017).
+(Chorowski et al. 2015) and attention with coverage (Tu et al. 2016; See et al. 2017), without the
+bias inside the tanh that the first and the last have.
 """
 
 import jax
@@ -12,7 +13,7 @@ from flax import nnx
 from jaxtyping import Array, Float, Key
 
 from seq2seq_jax.models.attention.scores import AttentionState
-from seq2seq_jax.models.layers import Linear
+from seq2seq_jax.models.layers import Linear, product
 from seq2seq_jax.rng import named
 
 
@@ -28,6 +29,7 @@ class LocationTerm(nnx.Module):
         init = jax.nn.initializers.glorot_uniform()
         self.filters = nnx.Param(init(named(key, "filters"), (reach, filters)))
         self.key = Linear(filters, width, key=named(key, "key"), dtype=dtype, bias=False)
+        self.dtype = dtype
 
     def __call__(self, state: AttentionState) -> Float[Array, "B S A"]:
         reach = self.filters.shape[0]
@@ -36,7 +38,7 @@ class LocationTerm(nnx.Module):
         padded_BP = jnp.pad(alignment_BS, ((0, 0), (before, reach - 1 - before)))
         positions = alignment_BS.shape[1]
         shifted_BSR = jnp.stack([padded_BP[:, r : r + positions] for r in range(reach)], axis=-1)
-        return self.key(shifted_BSR @ self.filters[...])
+        return self.key(product(shifted_BSR, self.filters[...], self.dtype))
 
 
 class CoverageTerm(nnx.Module):

@@ -68,7 +68,7 @@ class Entmax(Normalizer):
 
 
 class Sigmoid(Normalizer):
-    """sigma(e_s) / sum over s' of sigma(e_s') (Chorowski et al. 2015, section 2.2): smoothing.
+    """sigma(e_s) / sum over s' of sigma(e_s') (Chorowski et al. 2015, section 2.3): smoothing.
 
     Written as the softmax of log sigma(e), which holds where every sigma(e) is 0 in float32. The
     only normaliser that a constant added to all scores changes.
@@ -101,7 +101,8 @@ class Gumbel(Hard):
 
     def __call__(self, score_BS, valid_BS, key=None):
         if key is not None:
-            # S x B, so that more padding behind leaves the noise of the real positions as it is.
+            # S x B, so that more padding behind leaves the noise of the real positions as it is
+            # (but under `chunkwise`, where B counts positions too).
             score_BS = widened(score_BS)
             score_BS = score_BS + jax.random.gumbel(key, score_BS.shape[::-1], score_BS.dtype).T
         return super().__call__(score_BS, valid_BS)

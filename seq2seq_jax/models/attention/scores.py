@@ -61,7 +61,7 @@ def _inner(query: Float[Array, "B A"], keys: Float[Array, "B S A"], dtype) -> Fl
     return contract("ba,bsa->bs", query, keys, dtype)
 
 
-def _vector(key, name: str, width: int) -> nnx.Param:
+def vector(key, name: str, width: int) -> nnx.Param:
     """A vector v for v . x, drawn as a matrix with one column."""
     return nnx.Param(jax.nn.initializers.glorot_uniform()(named(key, name), (width, 1)))
 
@@ -138,8 +138,8 @@ class Biaffine(General):
 
     def __init__(self, config, query, memory, *, key, dtype):
         super().__init__(config, query, memory, key=key, dtype=dtype)
-        self.query_vector = _vector(key, "query_vector", query)
-        self.memory_vector = _vector(key, "memory_vector", memory)
+        self.query_vector = vector(key, "query_vector", query)
+        self.memory_vector = vector(key, "memory_vector", memory)
         self.key_width = query + 1
 
     def prepare(self, memory_BSM):
@@ -163,9 +163,9 @@ class LinearCombination(Score):
 
     def __init__(self, config, query, memory, *, key, dtype):
         super().__init__(config, query, memory, key=key, dtype=dtype)
-        self.query_vector = _vector(key, "query_vector", query)
-        self.memory_vector = _vector(key, "memory_vector", memory)
-        self.product_vector = _vector(key, "product_vector", query)
+        self.query_vector = vector(key, "query_vector", query)
+        self.memory_vector = vector(key, "memory_vector", memory)
+        self.product_vector = vector(key, "product_vector", query)
 
     def __call__(self, query_BH, keys, state):
         scale_BH = jnp.broadcast_to(self.product_vector[...][:, 0], query_BH.shape)
@@ -189,7 +189,7 @@ class Concat(Score):
         width = self.key_width = config.width
         self.query = Linear(query, width, key=named(key, "query"), dtype=dtype, bias=False)
         self.memory = Linear(memory, width, key=named(key, "memory"), dtype=dtype, bias=False)
-        self.vector = _vector(key, "vector", width)
+        self.vector = vector(key, "vector", width)
 
     def prepare(self, memory_BSM):
         return self.memory(memory_BSM)
@@ -206,8 +206,8 @@ class Concat(Score):
 class NormedConcat(Concat):
     """g v^T / |v| tanh(W_h h_t + W_m m_s): concat with v under weight normalisation.
 
-    Salimans & Kingma (2016), eq. 2; for attention Raffel et al. (2017), eq. 16, whose offset r
-    belongs to the monotonic windows here. g begins at 1 / sqrt(A), as theirs.
+    Salimans & Kingma (2016), eq. 2; for attention Raffel et al. (2017), eq. 16, less its bias b;
+    its offset r belongs to the monotonic windows here. g begins at 1 / sqrt(A), as theirs.
     """
 
     def __init__(self, config, query, memory, *, key, dtype):

@@ -15,7 +15,7 @@ from flax import nnx
 from jaxtyping import Array, Bool, Float, Key
 
 from seq2seq_jax.models.attention.matching import make_score
-from seq2seq_jax.models.attention.scores import AttentionState
+from seq2seq_jax.models.attention.scores import AttentionState, vector
 from seq2seq_jax.models.layers import Linear, product
 from seq2seq_jax.rng import named
 
@@ -83,8 +83,7 @@ class LocalP(Window):
         super().__init__(config, query, memory, key=key, dtype=dtype)
         width = config.width
         self.query = Linear(query, width, key=named(key, "query"), dtype=dtype, bias=False)
-        init = jax.nn.initializers.glorot_uniform()
-        self.vector = nnx.Param(init(named(key, "vector"), (width, 1)))
+        self.vector = vector(key, "vector", width)
         self.dtype = dtype
 
     def __call__(self, score_BS, query_BH, keys, valid_BS, state, normalize, key):
@@ -101,10 +100,10 @@ class Monotonic(Window):
 
     From where it stands it goes on until a position says stop, with p_s = sigmoid(score_s + r):
 
-        q_s = (1 - p_{s-1}) q_{s-1} + alignment_{t-1,s},  alignment_{t,s} = p_s q_s   (eq. 8-10)
+        q_s = (1 - p_{s-1}) q_{s-1} + alignment_{t-1,s},  alignment_{t,s} = p_s q_s  (eq. 13-14)
 
     In training this is the expected alignment, and N(0, 1) is added to the scores, so that p
-    becomes decisive (section 2.4). The recurrence runs as an associative scan over the source:
+    becomes decisive (section 2.5). The recurrence runs as an associative scan over the source:
     unlike the paper's quotient of cumulative products, nothing is divided by a small number. In
     evaluation p is 1 above 1/2 and else 0, which makes the same formula the hard process. A reader
     that finds no stop has passed the end: it gives zeros from then on. The normaliser is not used.
