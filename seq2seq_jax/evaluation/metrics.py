@@ -154,7 +154,7 @@ def _token_error_rate(sums_C: Float[np.ndarray, " C"]) -> dict[str, float]:
 
 
 def _perplexity(sums_C: Float[np.ndarray, " C"]) -> dict[str, float]:
-    """From nats and tokens; a hopeless loss gives infinity instead of a warning."""
+    """From nats and tokens; that of a hopeless loss is cut at e^700 instead of overflowing."""
     loss = sums_C[0] / sums_C[1]
     return {"loss": loss, "perplexity": np.exp(min(loss, 700.0))}
 
