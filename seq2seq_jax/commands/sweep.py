@@ -67,6 +67,11 @@ def main(arguments: Sequence[str]) -> int:
             "--population=auto times updates on this machine, and --executor=slurm trains on"
             " others; take all, or off"
         )
+    if values.population == "auto" and values.workers > 1:
+        raise common.UsageError(
+            "--population=auto times updates on the whole machine, of which --workers="
+            f"{values.workers} leaves each job a part; take all, or off, or one worker"
+        )
     plan = runner.make_plan(
         values.config,
         values.workdir,

@@ -198,6 +198,7 @@ def test_a_dry_run_tells_the_programs(tmp_path, capsys):
     ("arguments", "words"),
     [
         (["sweep", "--population=auto", "--executor=slurm"], "take all, or off"),
+        (["sweep", "--population=auto", "--workers=2"], "or one worker"),
         (["sweep", "--population=some"], "<off|auto|all>"),
         (["train", "--workdir=a", "--workdir=b"], "--config goes with one --workdir"),
         (["train", "--measure"], "--measure compares several --workdir"),
