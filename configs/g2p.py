@@ -6,8 +6,8 @@ windows, and location-sensitive attention, in a model of a size that people publ
 The folder has to hold g014b2b.train, .words and .ref, plain or .gz.
 
 Command: ./launch.sh sweep --config=configs/g2p.py --workdir=runs/g2p --workers=2 \
-    --config.data.dir=FOLDER
-Cost: 7 runs of about 45 minutes each on one core
+    --config.data.dir=FOLDER --config.model.dtype=bfloat16
+Cost: 7 runs of 45 to 60 minutes each on one core
 Expected: see experiments/g2p/
 """
 
