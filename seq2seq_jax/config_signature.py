@@ -11,7 +11,6 @@ from typing import Any
 from ml_collections import ConfigDict
 
 from seq2seq_jax.config import flatten, read, validate
-from seq2seq_jax.training import groups
 from seq2seq_jax.types import InputError
 
 # Arguments of the step: of its `Hyper`, its key, its state or its batch.
@@ -95,11 +94,8 @@ def read_together(folders: Sequence[Path]) -> list[ConfigDict]:
     """
     if len(set(folders)) < len(folders):
         raise InputError("one folder is given twice; each run has its own")
-    try:
-        configs = [read(folder / "config.json") for folder in folders]
-        for config in configs:
-            validate(config)
-        refuse_obstacles(configs)
-    except InputError as error:
-        raise InputError(f"{error}{groups.way_out(folders)}") from None
+    configs = [read(folder / "config.json") for folder in folders]
+    for config in configs:
+        validate(config)
+    refuse_obstacles(configs)
     return configs

@@ -20,7 +20,6 @@ from ml_collections import ConfigDict
 
 from seq2seq_jax import config as configs
 from seq2seq_jax.commands import common
-from seq2seq_jax.config_signature import read_together
 from seq2seq_jax.types import InputError
 
 
@@ -56,7 +55,7 @@ def main(arguments: Sequence[str]) -> int:
     if values.measure and len(folders) == 1:
         raise common.UsageError("--measure compares several --workdir in one program with one")
     if len(folders) > 1:
-        read_together(folders)  # says what is wrong before JAX is imported
+        groups.configs_of(folders)  # says what is wrong before JAX is imported
     if values.measure:
         common.use_platform(values.platform)
         return measure(folders)

@@ -6,7 +6,6 @@ from pathlib import Path
 import jax
 from ml_collections import ConfigDict
 
-from seq2seq_jax.config_signature import read_together
 from seq2seq_jax.evaluation.assembly import (
     Assembly,
     begin,
@@ -35,7 +34,7 @@ def train_population(workdirs: Sequence[str | Path]) -> dict[Path, str]:
     or one of them began otherwise, and for all bad input.
     """
     folders = [Path(workdir) for workdir in workdirs]
-    own = read_together(folders)
+    own = groups.configs_of(folders)
     groups.form(folders)
     left = [folder for folder in folders if not (folder / "DONE").exists()]
     # A lost run would be lost again at the same update: it is tried when all others have ended,

@@ -15,6 +15,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from ml_collections import ConfigDict
+
+from seq2seq_jax.config_signature import read_together
 from seq2seq_jax.files import write_json
 from seq2seq_jax.types import InputError
 
@@ -134,6 +137,15 @@ def way_out(folders: Sequence[Path]) -> str:
         "that differs from theirs in numbers alone (a sweep with the old cells writes it), or "
         "delete the folders of all to begin anew"
     )
+
+
+def configs_of(folders: Sequence[Path]) -> list[ConfigDict]:
+    """The configs of runs that can share a program. Raises InputError where they cannot, which says
+    what a begun group can do."""
+    try:
+        return read_together(folders)
+    except InputError as error:
+        raise InputError(f"{error}{way_out(folders)}") from None
 
 
 def _recorded(folder: Path) -> list[Path]:
