@@ -39,13 +39,16 @@ class DamagedError(Exception):
 
 
 class Checkpoints:
-    """The folders `last` and `best` of one run, for the process that trains it."""
+    """The folders `last` and `best` of one run, for the process that trains it.
+
+    In `last` stay the `keep` newest, and the `keep` newest that no signal asked for.
+    """
 
     def __init__(self, folder: Path, keep: int):
         folder = Path(folder).absolute()
-        self._last = _manager(folder / "last", max_to_keep=keep)
-        self._best = _manager(folder / "best", max_to_keep=None)
-        self._best_of: dict[int, int] = {}  # step in `last` -> step in `best`
+        self._last, self._best = _manager(folder / "last"), _manager(folder / "best")
+        self._keep = keep
+        self._hosts: dict[int, dict[str, Any]] = {}  # by step in `last`
 
     def restore(
         self, like: Any, warn: Callable[[str], None], limit: int | None = None
@@ -66,9 +69,9 @@ class Checkpoints:
             try:
                 if found is None:
                     found = _load(self._last, step, like)
-                    self._best_of[step] = found.host["best_step"]
-                else:  # of the older ones, only what they say of the best
-                    self._best_of[step] = _load_host(self._last, step)["best_step"]
+                    self._hosts[step] = found.host
+                else:  # of the older ones, what decides how long they and their best stay
+                    self._hosts[step] = _load_host(self._last, step)
             except Exception as error:
                 warn(f"warning: the checkpoint {folder} cannot be read: {_reason(error)}")
                 damaged.append(step)
@@ -95,11 +98,18 @@ class Checkpoints:
         """Stores a state: whole, or after a kill not at all.
 
         `host` is JSON; host["best_step"] names the checkpoint in `best` that goes with it (-1:
-        none), which stays as long as this one does.
+        none), which stays as long as this one does. host["planned"] is false for one that a
+        signal asked for: it takes the place of none, so that the last planned ones are those of
+        a run that was left alone.
         """
         _save(self._last, step, tree, host)
-        self._best_of[step] = host["best_step"]
-        needed = {self._best_of[s] for s in self._last.all_steps() if s in self._best_of}
+        self._hosts[step] = host
+        steps = sorted(self._last.all_steps())
+        planned = [old for old in steps if _is_planned(self._hosts.get(old, {}))]
+        kept = {*steps[-self._keep :], *planned[-self._keep :]}
+        for old in set(steps) - kept:
+            self._last.delete(old)
+        needed = {self._hosts[old]["best_step"] for old in kept if old in self._hosts}
         for old in self._best.all_steps():
             if old not in needed:
                 self._best.delete(old)
@@ -125,16 +135,18 @@ def restore_best(folder: Path, like: Any) -> Saved:
 
 
 def restore_average(folder: Path, like: Any, count: int, part: str = "params") -> Saved:
-    """The mean of the parameters of the `count` newest checkpoints in `folder`, whose last step is
-    the step; `part` of the training's state is "params" or "ema".
+    """The mean of the parameters of the `count` newest checkpoints in `folder`, but for those that
+    a signal asked for; their last step is the step. `part` of the training's state is "params" or
+    "ema".
 
     Raises InputError where there are not so many, and as `restore_best`.
     """
     newest = _read_newest(Path(folder).absolute() / "last", count, like, f"{part}/")
     if len(newest) < count:
         raise InputError(
-            f"{folder} has {len(newest)} checkpoints to go on from, not {count}: an average of "
-            f"{count} needs a training with train.keep_checkpoints={count} or more"
+            f"{folder} has {len(newest)} checkpoints to average, not {count} (one that was made "
+            f"because the run was stopped does not count): an average of {count} needs a training "
+            f"with train.keep_checkpoints={count} or more"
         )
     trees = [saved.tree for saved in newest]
     mean = jax.tree.map(lambda *leaves: np.mean(leaves, axis=0, dtype=leaves[0].dtype), *trees)
@@ -142,24 +154,30 @@ def restore_average(folder: Path, like: Any, count: int, part: str = "params") -
 
 
 def _read_newest(folder: Path, count: int, like: Any, prefix: str) -> list[Saved]:
-    """The last `count` checkpoints of a folder, oldest first: of each what begins with `prefix`."""
+    """The last `count` planned checkpoints, oldest first: of each what begins with `prefix`."""
     if not folder.is_dir():
         raise InputError(f"{folder} does not exist: nothing has been evaluated there yet")
     # Neither creates nor cleans up: the run may be training at this moment.
     options = ocp.CheckpointManagerOptions(create=False, enable_async_checkpointing=False)
-    found = []
+    found: list[Saved] = []
     with ocp.CheckpointManager(folder, options=options) as manager:
-        steps = sorted(manager.all_steps())[-count:]
+        steps = sorted(manager.all_steps())
         if not steps:
             raise InputError(f"{folder} is empty: nothing has been evaluated there yet")
-        for step in steps:
+        while steps and len(found) < count:
+            step = steps.pop()
             try:
-                found.append(_load(manager, step, like, prefix))
+                if _is_planned(_load_host(manager, step)):
+                    found.append(_load(manager, step, like, prefix))
             except Exception as error:
                 raise InputError(
                     f"the checkpoint {folder / str(step)} cannot be read: {_reason(error)}"
                 ) from error
-    return found
+    return found[::-1]
+
+
+def _is_planned(host: dict[str, Any]) -> bool:
+    return host.get("planned", True)
 
 
 @contextlib.contextmanager
@@ -179,12 +197,10 @@ def explained_disk_errors(folder: Path) -> Generator[None]:
         ) from error
 
 
-def _manager(folder: Path, max_to_keep: int | None) -> ocp.CheckpointManager:
+def _manager(folder: Path) -> ocp.CheckpointManager:
     for torn in folder.glob("*.orbax-checkpoint-tmp*"):  # a save that was killed
         shutil.rmtree(torn)
-    options = ocp.CheckpointManagerOptions(
-        max_to_keep=max_to_keep, enable_async_checkpointing=False
-    )
+    options = ocp.CheckpointManagerOptions(enable_async_checkpointing=False)
     return ocp.CheckpointManager(folder, options=options)
 
 

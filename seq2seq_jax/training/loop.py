@@ -222,7 +222,7 @@ class _Trainer:
         for member, state in self._sound():
             member.evaluate(self._step, state)
             if not member.error:
-                self._save(member, state)
+                self._save(member, state, planned=True)
         self._window_start += time.perf_counter() - start
 
     def _sound(self) -> list[tuple[Member, TrainState]]:
@@ -231,8 +231,9 @@ class _Trainer:
         pairs = [(member, states[i]) for i, member in self._live.items()]
         return [(member, state) for member, state in pairs if member.sound(state.bad_step)]
 
-    def _save(self, member: Member, state: TrainState) -> None:
-        member.save(self._step, state, self._iterator.get_state(), self._elapsed())
+    def _save(self, member: Member, state: TrainState, *, planned: bool) -> None:
+        data = self._iterator.get_state()
+        member.save(self._step, state, data, self._elapsed(), planned=planned)
 
     def _ended(self) -> Iterator[End]:
         """Lets those members go that are at their end; after a signal no more than one."""
@@ -271,7 +272,7 @@ class _Trainer:
         """
         number = self._interrupts.received
         for member, state in self._sound():
-            self._save(member, state)
+            self._save(member, state, planned=False)
         yield from self._ended()
         if self._live or at_their_end:
             self._say(

@@ -162,8 +162,10 @@ class Member(Lane):
         if math.isnan(metrics[self.selection.metric]):
             self._diverged(f"{self.selection.metric} after step {step}")
 
-    def save(self, step: int, state: TrainState, data: dict[str, Any], seconds: float) -> None:
-        """A checkpoint of this very moment, unless there is one."""
+    def save(
+        self, step: int, state: TrainState, data: dict[str, Any], seconds: float, *, planned: bool
+    ) -> None:
+        """A checkpoint of this very moment, unless there is one; not `planned`: for a signal."""
         if self.step == step:
             return
         self.logs.sync()
@@ -172,6 +174,7 @@ class Member(Lane):
             "best_step": self.selection.best_step,
             "selection": self.selection.state(),
             "seconds": seconds,
+            "planned": planned,
         }
         self._checkpoints.save(step, state, host)
         self.step = step

@@ -11,7 +11,12 @@ import orbax.checkpoint as ocp
 import pytest
 
 from seq2seq_jax.training import checkpoints as module
-from seq2seq_jax.training.checkpoints import Checkpoints, explained_disk_errors, restore_best
+from seq2seq_jax.training.checkpoints import (
+    Checkpoints,
+    explained_disk_errors,
+    restore_average,
+    restore_best,
+)
 from seq2seq_jax.training.step import TrainState, init_state
 from seq2seq_jax.types import InputError
 
@@ -73,6 +78,30 @@ def test_the_newest_are_kept_and_the_best_they_tell_of(tmp_path):
         ([40, 50], [20, 50]),
         ([50, 60], [50]),
     ]
+
+
+def test_one_for_a_signal_takes_the_place_of_none_and_is_in_no_average(tmp_path, said):
+    store = Checkpoints(tmp_path, keep=2)
+    like, seen = make_state(0).params, []
+    for step, planned in [(10, True), (20, True), (25, False), (30, True), (40, True)]:
+        store.save(step, make_state(step), host(-1, planned=planned))
+        if not planned:  # and the run goes on in another process
+            store.close()
+            store = Checkpoints(tmp_path, keep=2)
+            assert store.restore(make_state(0), said.append).step == step
+        mean = None
+        if step > 10:
+            mean = float(restore_average(tmp_path, like, 2).tree["encoder"]["kernel"].mean())
+        seen.append((steps(tmp_path / "last"), mean))
+    assert seen == [
+        ([10], None),
+        ([10, 20], 15),
+        ([10, 20, 25], 15),
+        ([20, 25, 30], 25),
+        ([30, 40], 35),
+    ]
+    with pytest.raises(InputError, match="has 2 checkpoints to average, not 3"):
+        restore_average(tmp_path, like, 3)
 
 
 def test_a_best_without_its_checkpoint_is_forgotten(tmp_path, said):

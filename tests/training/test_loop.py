@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from seq2seq_jax.training import loop, member
-from seq2seq_jax.training.checkpoints import Checkpoints, restore_best
+from seq2seq_jax.training.checkpoints import Checkpoints, restore_average, restore_best
 from seq2seq_jax.training.compiled import CompiledStep
 from seq2seq_jax.training.interrupts import Interrupted, Interrupts
 from seq2seq_jax.training.mesh import data_mesh, replicated
@@ -194,6 +194,9 @@ def test_a_signal_saves_and_the_same_command_goes_on(
     assert stop.value.code == status
     assert signal.getsignal(number) is before
     assert f"after step {moment} of 30" in capsys.readouterr().err
+    # An average takes none that was saved for a signal alone.
+    like = {"w": jnp.zeros(3)}
+    assert restore_average(tmp_path / "run" / "checkpoints", like, 1).step == 10
     toy(steps=30)
     assert f"going on from the checkpoint of step {moment}" in capsys.readouterr().err
     assert final(tmp_path / "run") == whole
