@@ -33,9 +33,10 @@ from seq2seq_jax.benchmarking.workloads import (
     make_examples,
 )
 from seq2seq_jax.training.deferred import deferred
-from seq2seq_jax.training.losses import block_size, cross_entropy
+from seq2seq_jax.training.losses import cross_entropy, loss_blocks
 from seq2seq_jax.training.optimizers import make_optimizer
 from seq2seq_jax.training.teacher_forcing import unroll, unroll_forced
+from seq2seq_jax.types import EOS
 
 ROUNDS, COPIED = 9, 64 * 2**20  # floats of the array that is copied
 
@@ -52,7 +53,7 @@ class Part(NamedTuple):
 def parts(config, batch, graphdef, lane) -> Iterator[Part]:
     """The parts of an update, then all of it."""
     params, batch = jax.device_put((lane.state.params, batch))
-    blocks = -(-batch.target_BT.size // block_size(batch.target_BT.size))
+    blocks, _ = loss_blocks(np.full(batch.target_BT.shape, EOS))
 
     def merged(params):
         return nnx.merge(graphdef, params)

@@ -126,7 +126,7 @@ def get_config() -> ml_collections.ConfigDict:
     train.eval_every = 200  # updates; checkpoints are written then too
     train.best_metric = "valid/loss"  # chooses the best checkpoint; early stopping and plateau
     train.patience = 0  # evaluations without improvement before stopping; 0 = never
-    train.keep_checkpoints = 2  # newest ones kept, besides the best
+    train.keep_checkpoints = 2  # newest ones kept, besides the best and what a signal asked for
 
     forcing = config.teacher_forcing = ml_collections.ConfigDict()
     forcing.ratio = 1.0  # P(gold token is fed); the start of every schedule

@@ -6,18 +6,19 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 import jax
+import numpy as np
 from ml_collections import ConfigDict
 
 from seq2seq_jax.benchmarking.measured_step import MeasuredStep, first_hyper, is_forced
 from seq2seq_jax.benchmarking.products import Product
 from seq2seq_jax.models.seq2seq import initializer
 from seq2seq_jax.rng import named
-from seq2seq_jax.training.losses import block_size
+from seq2seq_jax.training.losses import loss_blocks
 from seq2seq_jax.training.member import Lane
 from seq2seq_jax.training.optimizers import make_optimizer
 from seq2seq_jax.training.population import Alone, Together
 from seq2seq_jax.training.step import make_train_step
-from seq2seq_jax.types import Batch
+from seq2seq_jax.types import EOS, Batch
 
 
 class Members:
@@ -36,7 +37,7 @@ class Members:
         optimizer = make_optimizer(first.train)
         step = make_train_step(first, graphdef, optimizer, layout.shards, layout.axis)
         self.step = MeasuredStep(layout.step(step), layout.sharding)
-        self.place = layout.place_batch
+        self.place, self.shards = layout.place_batch, layout.shards
         self.state = layout.place([lane.state for lane in lanes])
         self._rest = (
             layout.place([first_hyper(config) for config in configs]),
@@ -73,8 +74,8 @@ class Members:
         """The matrix products of an update whose loss goes through so many blocks of tokens: as
         many as a batch without padding has, or one for each lane, if None."""
         if blocks is None:
-            positions = batch.target_BT.shape[-2] * batch.target_BT.shape[-1]
-            blocks = -(-positions // block_size(positions))
+            full_BT = np.full(batch.target_BT.shape[-2:], EOS)
+            blocks, _ = loss_blocks(full_BT, self.shards)
         arguments = self.state, self.place(batch), *self._rest
         return self.step.products(*arguments, forced=self._forced, blocks=blocks)
 

@@ -92,8 +92,9 @@ class Run(Translates):
     ):
         """Reads a run folder. Raises InputError where it is none, or nothing was evaluated yet.
 
-        `average`: above 1 the mean parameters of so many newest checkpoints instead of the best
-        ones. `evaluation`: other values for keys of the config's part of this name.
+        `average`: above 1 the mean parameters of so many newest checkpoints, but for those that a
+        signal asked for, instead of the best ones. `evaluation`: other values for keys of the
+        config's part of this name.
         """
         self.workdir, self.average = Path(workdir), average
         self.config = configs.read(self.workdir / "config.json")

@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import lax
 from jaxtyping import Array, Float, Int
 
@@ -19,6 +20,17 @@ BLOCK = {"cpu": 256, "gpu": 4096, "tpu": 4096}
 def block_size(positions: int) -> int:
     """Tokens of a block, an even number, for a batch of so many target positions."""
     return min(BLOCK[jax.default_backend()], positions + positions % 2)
+
+
+def loss_blocks(target_BT: Int[np.ndarray, "B T"], shards: int = 1) -> tuple[int, int]:
+    """(blocks, target positions in them) of `cross_entropy` on this batch.
+
+    Each shard goes through as many blocks as the one with most tokens, side by side.
+    """
+    target_GN = target_BT.reshape(shards, -1)
+    size = block_size(target_GN.shape[1])
+    blocks = -(-int((target_GN != PAD).sum(axis=1).max()) // size)
+    return blocks, shards * blocks * size
 
 
 class TokenSums(NamedTuple):

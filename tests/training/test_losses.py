@@ -47,6 +47,22 @@ def test_sums_are_those_of_the_paper(entropy, smoothing):
     assert sums.correct == sum(np.argmax(LOGITS[at]) == TARGET[at] for at in REAL)
 
 
+@pytest.mark.parametrize(("size", "shards"), WAYS)
+def test_blocks_are_those_that_the_loss_goes_through(size, shards, monkeypatch):
+    monkeypatch.setitem(losses.BLOCK, "cpu", size)
+    compare, seen = losses._compare, []
+
+    def counted(logits_KV, gold_K, smoothing):
+        jax.debug.callback(lambda gold_K: seen.append(len(gold_K)), gold_K)
+        return compare(logits_KV, gold_K, smoothing)
+
+    monkeypatch.setattr(losses, "_compare", counted)
+    cross_entropy(READOUT, LAYER, TARGET, shards=shards)
+    jax.effects_barrier()
+    blocks, in_blocks = losses.loss_blocks(np.array(TARGET), shards)
+    assert (blocks * shards, in_blocks) == (len(seen), sum(seen))
+
+
 @pytest.mark.parametrize("size", [20, 6])
 def test_sums_of_each_sentence(size, monkeypatch):
     """... are those of the sentence alone; the third has no token."""

@@ -2,9 +2,6 @@
 
 import json
 import os
-import subprocess
-import sys
-from pathlib import Path
 
 import jax
 import numpy as np
@@ -13,8 +10,7 @@ import pytest
 from seq2seq_jax.training.mesh import by_rows, data_mesh, replicated
 from seq2seq_jax.training.population import Together
 from seq2seq_jax.types import InputError
-
-ROOT = Path(__file__).parents[2]
+from tests.training.own_process import OwnProcess
 
 
 def test_one_device_takes_any_batch():
@@ -48,27 +44,16 @@ def train(folder, devices: int, steps: int, members: int = 1):
 
     Of several members it is that of the last one.
     """
-    flags = f"{os.environ['XLA_FLAGS']} --xla_force_host_platform_device_count={devices}"
     values = {"steps": steps, "eval_every": 20, "ema_decay": 0.5, "accumulation": 1}
-    arguments = [str(folder), json.dumps(values), "0", str(members)]
-    done = subprocess.run(
-        [sys.executable, "-m", "tests.training.tiny_run", *arguments],
-        env=os.environ
-        | {
-            "XLA_FLAGS": flags,
-            "JAX_COMPILATION_CACHE_DIR": str(folder.parent / "compiled"),
-            "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
-        },
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-    )
-    assert done.returncode == 0, done.stderr
-    assert f"{devices} devices" in done.stderr
-    assert "compiled 2 times" in done.stderr, done.stderr  # two shapes, once each
+    flags = f"{os.environ['XLA_FLAGS']} --xla_force_host_platform_device_count={devices}"
+    inputs = folder, folder.parent / "compiled", values
+    with OwnProcess(*inputs, members=members, environment={"XLA_FLAGS": flags}) as run:
+        said = run.finish()
+    assert f"{devices} devices" in said
+    assert "compiled 2 times" in said, said  # two shapes, once each
     own = folder if members == 1 else folder / str(members - 1)
     lines = [json.loads(line) for line in (own / "metrics.jsonl").read_text().splitlines()]
-    return lines, done.stderr
+    return lines, said
 
 
 def assert_same_curve(one, eight):

@@ -1,7 +1,6 @@
-"""A complete, tiny training run for the tests of the loop; a program too, to be killed."""
+"""A complete, tiny training run for the tests of the loop."""
 
 import itertools
-import json
 import sys
 import time
 from pathlib import Path
@@ -89,34 +88,28 @@ def run(config, workdir, evaluate, **batches) -> loop.Result:
     )
 
 
-def main(workdir: str, train: str, pause: str, members: str = "1") -> None:
+def main(workdir: Path, train: dict, pause: float, members: int) -> None:
     """Trains in `workdir`; each evaluation waits `pause` seconds more, to be hit while it runs.
 
     Several members train as one program, in the folders 0, 1, ... of `workdir`.
     """
     print(jax.device_count(), "devices", file=sys.stderr)
-    config = tiny_config(**json.loads(train))
+    config = tiny_config(**train)
     model = tiny_model(config)
     evaluate = tiny_evaluate(model[0])
 
     def slow_evaluate(params, step):
-        time.sleep(float(pause))
+        time.sleep(pause)
         return evaluate(params, step)
 
-    if members == "1":
-        loop.train(config, Path(workdir), model, tiny_batches(config), slow_evaluate)
+    if members == 1:
+        loop.train(config, workdir, model, tiny_batches(config), slow_evaluate)
         return
     graphdef, params = model
-    configs = [config.copy_and_resolve_references() for _ in range(int(members))]
+    configs = [config.copy_and_resolve_references() for _ in range(members)]
     for seed, own in enumerate(configs):
         own.seed = seed
         own.teacher_forcing.ratio = 0.8 - 0.1 * seed
-    lanes = [
-        Member(own, Path(workdir) / str(own.seed), params, slow_evaluate, keep=2) for own in configs
-    ]
+    lanes = [Member(own, workdir / str(own.seed), params, slow_evaluate, keep=2) for own in configs]
     for _ in loop.train_together(lanes, graphdef, [tiny_batches(own) for own in configs]):
         pass
-
-
-if __name__ == "__main__":
-    main(*sys.argv[1:])
