@@ -237,8 +237,9 @@ def test_an_ensemble_that_makes_no_row_is_refused(pair, tmp_path):
 def test_an_ensemble_saved_twice_has_the_scores_of_both_modes(pair, tmp_path, monkeypatch):
     """And the same command changes nothing."""
     both = seq2seq_jax.load_ensemble(pair)
+    both.config.data.update({"train_size": 50, "test_size": 8})
     for run in both.runs:
-        run.config.data.update({"train_size": 50, "test_size": 8})
+        run.config.data.update(both.config.data)
         (run.workdir / "vocabulary" / "pairs.json").unlink()  # its pairs are others now
     folder = tmp_path / "twice" / "seed0"
     one = Translation("3 2 1", -1.0, -1.0, ["3", "2", "1"], ["1", "2", "3"], np.ones((3, 3)) / 3)

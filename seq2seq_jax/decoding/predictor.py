@@ -13,7 +13,7 @@ from seq2seq_jax.types import BOS, PAD, UNK
 
 class Prediction(NamedTuple):
     """What follows a token. `logit_BV` is log p(next token) up to a constant in each row;
-    `alignment_BS` is the mean over heads, and over models."""
+    `alignment_BS` is the mean over heads, and over those models that attend."""
 
     states: Any
     logit_BV: Float[Array, "B V"]
@@ -58,7 +58,13 @@ class Predictor:
             logit_BV = logits[0]  # no normaliser: who needs one sums over the words anyway
         else:
             logit_BV = jax.nn.logsumexp(jnp.stack([*map(jax.nn.log_softmax, logits)]), axis=0)
-        return Prediction(after, logit_BV, sum(alignments) / len(parts))
+        attending = [
+            alignment_BS
+            for alignment_BS, model in zip(alignments, self.models, strict=True)
+            if model.decoder.attends
+        ]
+        alignments = attending or alignments  # zeros where nobody attends
+        return Prediction(after, logit_BV, sum(alignments) / len(alignments))
 
     @staticmethod
     def _one(model: Seq2Seq, state, token_B, source):

@@ -3,9 +3,12 @@
 import json
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
+
+from ml_collections import ConfigDict
 
 from seq2seq_jax import config as configs
 from seq2seq_jax.data import Data, with_test
@@ -25,12 +28,16 @@ FEEDING = ("batch_size", "buckets", "order", "workers", "prefetch")
 class Ensemble(Translates):
     """Runs whose predictions are averaged at each step (Sutskever et al. 2014, section 3.4).
 
-    Their models may differ in everything but the vocabularies; how to search is what the first
-    one's config says.
+    Their models may differ in everything but the vocabularies.
     """
 
-    def __init__(self, runs: Sequence[Run]):
-        """Raises InputError for runs with other vocabularies than the first."""
+    def __init__(self, runs: Sequence[Run], evaluation: Mapping[str, Any] = MappingProxyType({})):
+        """How to search is what the first one's config says, with the values of `evaluation` for
+        keys of its part of this name.
+
+        Raises InputError for runs with other vocabularies than the first, and for a search that
+        they cannot make.
+        """
         first, *others = runs
         for run in others:
             for side in ("source", "target"):
@@ -39,10 +46,9 @@ class Ensemble(Translates):
                         f"{run.workdir} has another {side} vocabulary than {first.workdir}: only "
                         "runs on the same data and text options can be averaged"
                     )
-        self.runs, self.config = list(runs), first.config
+        self.runs, self.config = list(runs), joint([run.config for run in runs], evaluation)
         graphdefs, params = zip(*((run._graphdef, run._params) for run in runs), strict=True)
-        evaluation = self.config.evaluation
-        translator = Translator(graphdefs, first.source, first.target, evaluation)
+        translator = Translator(graphdefs, first.source, first.target, self.config.evaluation)
         super().__init__(translator, list(params))
 
     @property
@@ -127,9 +133,27 @@ class Ensemble(Translates):
         return json.loads(json.dumps(made_of))  # as it comes back from the file
 
 
-def load_ensemble(workdirs: Sequence[str | Path], *arguments, **options) -> Ensemble:
-    """The runs in these folders as one model; the other arguments are those of `load_run`."""
-    return Ensemble([load_run(workdir, *arguments, **options) for workdir in workdirs])
+def load_ensemble(
+    workdirs: Sequence[str | Path],
+    average: int = 1,
+    evaluation: Mapping[str, Any] = MappingProxyType({}),
+) -> Ensemble:
+    """The runs in these folders as one model: `average` as in `Run`, `evaluation` in `Ensemble`."""
+    return Ensemble([load_run(workdir, average) for workdir in workdirs], evaluation)
+
+
+def joint(members: Sequence[ConfigDict], evaluation: Mapping[str, Any]) -> ConfigDict:
+    """The first member's config, with these values in its part `evaluation`.
+
+    What needs alignments is allowed where one of the members attends. Raises InputError.
+    """
+    config = members[0].copy_and_resolve_references()
+    config.evaluation.update(evaluation)
+    attending = [member for member in members if member.model.attention.score != "none"]
+    judged = (attending or members)[0].copy_and_resolve_references()
+    judged.evaluation = config.evaluation
+    configs.validate(judged)
+    return config
 
 
 def _seconds(workdir: Path) -> float:

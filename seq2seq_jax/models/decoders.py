@@ -32,6 +32,7 @@ class Decoder(nnx.Module):
 
     def __init__(self, config, embedding: Embedding, vocabulary: int, *, key: Key[Array, ""]):
         self.width = config.decoder.width
+        self.attends = config.attention.score != "none"
         self.same_over_time = config.dropout.same_over_time
         self.temperature = config.attention.temperature
         self.embedding = embedding

@@ -100,7 +100,8 @@ def test_the_unknown_token_can_be_kept_out():
 
 
 def test_an_ensemble_averages_probabilities():
-    models = [model(), model(**{"attention.score": "concat", "decoder.cell": "gru"})]
+    others = {"attention.score": "concat", "decoder.cell": "gru"}, {"attention.score": "none"}
+    models = [model(), *(model(**other) for other in others)]
     source_BS = jnp.asarray(rows((5, 3), 5, SOURCE_SIZE))
     token_B = jnp.array([4, 7])
     predictions = []
@@ -109,8 +110,8 @@ def test_an_ensemble_averages_probabilities():
         predictions.append(predictor(states, token_B, sources))
     together, *alone = (np.asarray(jax.nn.softmax(each.logit_BV)) for each in predictions)
     np.testing.assert_allclose(together, np.mean(alone, axis=0), rtol=1e-5)
-    together, *alone = (np.asarray(each.alignment_BS) for each in predictions)
-    np.testing.assert_allclose(together, np.mean(alone, axis=0), rtol=1e-5)
+    together, *attending, _ = (np.asarray(each.alignment_BS) for each in predictions)
+    np.testing.assert_allclose(together, np.mean(attending, axis=0), rtol=1e-5)
 
 
 @pytest.mark.parametrize("count", [5, 130, 128, 330, 640])
