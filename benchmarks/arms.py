@@ -140,6 +140,7 @@ def epoch(case: Case) -> Arm:
 KINDS = {"update": update, "greedy": search, "beam": search, "start": start, "epoch": epoch}
 CONCAT = {"model.attention.score": "concat"}
 BFLOAT16 = {"model.dtype": "bfloat16"}
+BEAM = {"evaluation.beam": 5}
 CASES = (
     Case("deferred", "update", "luong"),
     Case("deferred", "update", "small", (9, 14)),
@@ -153,6 +154,7 @@ CASES = (
     Case("bfloat16", "update", "luong", changes=BFLOAT16),
     Case("bfloat16", "update", "transformer", changes=BFLOAT16),
     Case("bfloat16", "greedy", "luong", changes=BFLOAT16),
+    Case("bfloat16", "beam", "luong", changes=BFLOAT16 | BEAM),
     Case("narrow_slopes", "update", "luong", changes=BFLOAT16),
     Case("halves", "update", "luong", changes=BFLOAT16),
     Case("made_apart", "update", "transformer"),
@@ -160,7 +162,7 @@ CASES = (
     Case("log_probability", "greedy", "luong"),
     Case("one_ahead", "greedy", "luong"),
     Case("two_sizes", "greedy", "luong"),
-    Case("top_k", "beam", "luong", changes={"evaluation.beam": 5}),
+    Case("top_k", "beam", "luong", changes=BEAM),
     Case("compiled_ahead", "start", "small"),
     Case("shapes", "epoch", "luong"),
     Case("shapes", "epoch", "small"),
