@@ -6,7 +6,7 @@ and for two of them also after training on sentences of at most 10 words; on the
 
 Command: ./launch.sh sweep --config=configs/length.py --workdir=runs/length --workers=2
     or, with --config=configs/length.py:tatoeba, --config.data.dir=FOLDER
-Cost: 12 runs a seed, on one core of 1 to 2 minutes (french) and about 12 (tatoeba) each
+Cost: 12 runs a seed, on one core of 1 to 2 minutes (french) and 5 to 16 (tatoeba, bfloat16) each
 Expected: see experiments/length/
 """
 

@@ -8,7 +8,7 @@ replaces gold. On the generated French (`teacher_forcing.py`), on Tatoeba's pair
 
 Command: ./launch.sh sweep --config=configs/teacher_forcing.py --workdir=runs/teacher_forcing
     or, with --config=configs/teacher_forcing.py:g2p, --config.data.dir=FOLDER
-Cost: 48 runs, on one core of about 1 minute (french), 3 (g2p) and 12 (tatoeba) each
+Cost: 48 runs, on one core of 1 to 2 minutes (french, g2p) or 4 to 10 (tatoeba, bfloat16) each
 Expected: see experiments/teacher_forcing/
 """
 
