@@ -1,5 +1,6 @@
 """Small sets of cases in which every two choices meet."""
 
+import heapq
 import itertools
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -16,8 +17,14 @@ def covering(
     pairs = [set(itertools.combinations(case.items(), 2)) for case in every]
     left = set().union(*pairs)
     cases = []
+    # What a case adds never grows, so that one is best if counting anew leaves it first.
+    best = [(-len(held), i) for i, held in enumerate(pairs)]
+    heapq.heapify(best)
     while left:
-        best = max(range(len(every)), key=lambda i: len(pairs[i] & left))
-        cases.append(every[best])
-        left -= pairs[best]
+        i = best[0][1]
+        now = -len(pairs[i] & left), i
+        heapq.heapreplace(best, now)
+        if best[0] == now:
+            cases.append(every[i])
+            left -= pairs[i]
     return cases

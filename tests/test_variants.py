@@ -52,7 +52,12 @@ def set_up(case):
 
 
 def refusals(case):
-    config = set_up(case)
+    return _refusals(tuple(item for item in case.items() if item[0].startswith("attention.")))
+
+
+@functools.cache
+def _refusals(attention):
+    config = set_up(dict(attention))
     return list(config_rules.attention_rules(config.model.attention, 6, 6, widths=""))
 
 
