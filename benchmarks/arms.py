@@ -2,11 +2,13 @@
 
     PYTHONPATH=. .venv/bin/python benchmarks/arms.py
     PYTHONPATH=. .venv/bin/python benchmarks/arms.py --only=loss --workload=small --shape=9x14
+    PYTHONPATH=. .venv/bin/python benchmarks/arms.py --run=RUN
 
 Prints a row of a table for each pair of arms: the median time of each, on / off with the least and
 the most of the pairs, and more about each arm. The arm without is the package with one function
 replaced by its plain version (plain.py). --workload and --shape (source x target) take the place of
-the table's own; translations and whole epochs have the shapes of their data. Memory that is kept or
+the table's own; translations and whole epochs have the shapes of their data. With --run the rows
+are those that take a trained run, whose translations end at different steps. Memory that is kept or
 given back to the kernel changes every number: launch.sh says which settings of glibc it uses
 (GLIBC_TUNABLES), and this program which ones it found.
 """
@@ -39,6 +41,8 @@ from seq2seq_jax.data.batching import padding_share
 from seq2seq_jax.data.buckets import Shape
 from seq2seq_jax.decoding.strategies import BeamSearch
 from seq2seq_jax.decoding.translate import Translator
+from seq2seq_jax.evaluation.assembly import load_again
+from seq2seq_jax.evaluation.run import load_run
 
 ROUNDS, SECONDS = 7, 0.3  # a turn of an arm is as many updates as fit, one at least
 STARTS = 3  # rounds, where each turn compiles
@@ -99,6 +103,22 @@ def search(case: Case) -> Arm:
     return Arm(seconds, lambda: found)
 
 
+def trained(case: Case) -> Arm:
+    """Translation of a run's test sentences; the run stands in the place of the workload."""
+    changes = {key.removeprefix("evaluation."): value for key, value in case.changes.items()}
+    run = load_run(case.workload, evaluation=changes)
+    sources = load_again(run.config, run.workdir).encoded["test"].source
+    strategy = BeamSearch.of(run.config.evaluation) if run.config.evaluation.beam > 1 else None
+    found = run.search(sources, strategy)  # compiles
+
+    def seconds() -> float:
+        began = time.perf_counter()
+        run.search(sources, strategy)
+        return time.perf_counter() - began
+
+    return Arm(seconds, lambda: found)
+
+
 def start(case: Case) -> Arm:
     """The first updates of a training, whose program is new each time."""
     config = workloads.make_config(case.workload, case.changes)
@@ -137,7 +157,15 @@ def epoch(case: Case) -> Arm:
     )
 
 
-KINDS = {"update": update, "greedy": search, "beam": search, "start": start, "epoch": epoch}
+KINDS = {
+    "update": update,
+    "greedy": search,
+    "beam": search,
+    "trained greedy": trained,
+    "trained beam": trained,
+    "start": start,
+    "epoch": epoch,
+}
 CONCAT = {"model.attention.score": "concat"}
 BFLOAT16 = {"model.dtype": "bfloat16"}
 BEAM = {"evaluation.beam": 5}
@@ -166,6 +194,10 @@ CASES = (
     Case("compiled_ahead", "start", "small"),
     Case("shapes", "epoch", "luong"),
     Case("shapes", "epoch", "small"),
+)
+OF_RUN = (
+    Case("shrinking", "trained greedy", "run"),
+    Case("shrinking", "trained beam", "run", changes=BEAM),
 )
 
 
@@ -202,6 +234,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="See the top of this file.")
     parser.add_argument("--only", action="append", choices=PLAIN, help="all without it")
     parser.add_argument("--workload", choices=WORKLOADS)
+    parser.add_argument("--run", help="a folder")
     parser.add_argument("--shape", type=lambda text: tuple(map(int, text.split("x"))))
     flags = parser.parse_args()
     # A start compiles as for the first time, whatever an earlier run has left.
@@ -212,7 +245,9 @@ def main() -> None:
     print("| optimisation | where | on, ms | off, ms | on / off | more, on / off |")
     print("|---|---|---:|---:|---|---|")
     began, done = time.perf_counter(), []
-    for case in (case._replace(**given) for case in CASES):
+    if flags.run:
+        given["workload"] = flags.run
+    for case in (case._replace(**given) for case in (OF_RUN if flags.run else CASES)):
         if case.name in (flags.only or PLAIN) and case not in done:
             print(row(case, *pair(case, STARTS if case.kind == "start" else ROUNDS)), flush=True)
             done.append(case)

@@ -12,7 +12,7 @@ import numpy as np
 
 from seq2seq_jax.benchmarking import measured_step, workloads
 from seq2seq_jax.data import buckets
-from seq2seq_jax.decoding import batches, search, topk, translate
+from seq2seq_jax.decoding import batches, search, shrinking, topk, translate
 from seq2seq_jax.models import layers
 from seq2seq_jax.training import compiled, deferred, losses
 from seq2seq_jax.types import PAD
@@ -104,6 +104,7 @@ PLAIN = {
     "top_k": Plain(topk, "top_k", jax.lax.top_k),
     "two_sizes": Plain(batches, "cut_batches", cut_batches),
     "one_ahead": Plain(translate, "_one_ahead", iter),
+    "shrinking": Plain(shrinking, "half_of", lambda rows: 0),
     "compiled_ahead": Plain(compiled.CompiledStep, "ahead", lambda *_, **__: None),
     "shapes": Plain(buckets, "_candidates", lambda x_N: np.unique(-(-x_N // 8) * 8)),
 }

@@ -101,13 +101,13 @@ class Program:
         return self.translate(count, functools.partial(self.model.beam, size=size))
 
     def translate(self, count, search):
-        """In batches of like lengths. None ends before its limit, here as in the benchmark itself;
-        PAD and BOS are never chosen."""
+        """In batches of like lengths. Unless `ends` is set, none ends before its limit, here as in
+        the benchmark itself; PAD and BOS are never chosen."""
         settings, bias, tokens = self.config["evaluation"], self.model.output.bias, 0
         size, factor = settings["batch_size"], settings["max_length_factor"]
         learned = bias.detach().clone()
         with torch.no_grad():
-            bias[[PAD, BOS, EOS]] = -1e9
+            bias[[PAD, BOS] if self.config["ends"] else [PAD, BOS, EOS]] = -1e9
         start = time.perf_counter()
         sources = sorted(self.source[:count], key=len)
         for first in range(0, len(sources), size):

@@ -1,5 +1,6 @@
 """One workload, measured: numbers as plain values for JSON, and as a table to read."""
 
+import functools
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -11,10 +12,11 @@ from seq2seq_jax.benchmarking import comparison
 from seq2seq_jax.benchmarking.comparison import compare, show_spread, spread
 from seq2seq_jax.benchmarking.machine import Quiet, look_around
 from seq2seq_jax.benchmarking.peers import Arm, Peers
-from seq2seq_jax.benchmarking.torch_input import write_input
+from seq2seq_jax.benchmarking.torch_input import training_batches, write_input
 from seq2seq_jax.benchmarking.training import Training, time_training
-from seq2seq_jax.benchmarking.translation import Searched, time_searches
+from seq2seq_jax.benchmarking.translation import Searched, never_ending, time_searches
 from seq2seq_jax.benchmarking.workloads import make_batches, make_examples, variant
+from seq2seq_jax.decoding.translate import Translator
 from seq2seq_jax.evaluation.environment import environment
 from seq2seq_jax.models import cudnn
 from seq2seq_jax.models.seq2seq import count_parameters, initialize
@@ -42,8 +44,7 @@ def benchmark(
     `arms`: programs that do the same in turns with this one, on batches of like lengths or on the
     `same_batches`.
     """
-    if arms and jax.default_backend() != "cpu":
-        raise InputError("--vs=torch compares what processors do: add --platform=cpu")
+    processors_alone(arms)
     cudnn.require(config.model)
     examples = make_examples(name, config)
     batches = make_batches(examples, config)
@@ -52,13 +53,17 @@ def benchmark(
     # On the host: what a state on several devices is made of would be donated with it.
     params = jax.device_get(params)
     model, count = (graphdef, params), windows * updates
+    translator = Translator([graphdef], *examples.vocabularies, config.evaluation)
 
     def write(folder):
-        write_input(folder, config, examples, params, batches, count, same_batches)
+        batches_UB = training_batches(batches, count, same_batches)
+        write_input(folder, config, examples, params, batches_UB)
 
     with Peers(arms, write) as peers:
         training = time_training(config, model, batches, windows, updates, peers)
-        searches = time_searches(config, model, examples, windows, sentences, peers)
+        search = functools.partial(translator.search, [jax.device_put(never_ending(params))])
+        sources = examples.source[:sentences]
+        searches = time_searches(search, config.evaluation, sources, windows, peers)
     return {
         "workload": name,
         "variant": variant(name, config),
@@ -70,11 +75,17 @@ def benchmark(
         "vocabularies": sizes,
         "quiet": {"before": state_of(before), "after": state_of(look_around(before=False))},
         "training": _training(training),
-        "searches": {name: _searched(found) for name, found in searches.items()},
-        "against": [compare(training, searches, peer) for peer in peers.started],
+        "searches": {name: searched(found) for name, found in searches.items()},
+        "against": [compare(searches, peer, training) for peer in peers.started],
         "environment": environment(),
         "config": configs.to_dict(config),
     }
+
+
+def processors_alone(arms: Sequence[Arm]) -> None:
+    """Raises InputError where other programs would be compared with an accelerator."""
+    if arms and jax.default_backend() != "cpu":
+        raise InputError("--vs=torch compares what processors do: add --platform=cpu")
 
 
 def state_of(found: Quiet) -> dict[str, Any]:
@@ -95,16 +106,24 @@ def _training(found: Training) -> dict[str, Any]:
     }
 
 
-def _searched(found: Searched) -> dict[str, Any]:
+def searched(found: Searched) -> dict[str, Any]:
+    """As JSON."""
     return {**found._asdict(), "sentences_per_second": spread(found.sentences_per_second)}
 
 
 def head(result: Mapping[str, Any]) -> list[Row]:
     """What ran, and where."""
     changed = ", ".join(f"{key}={value}" for key, value in result["variant"].items())
-    machine = result["environment"]
     return [
         ("workload", result["workload"] + (f" with {changed}" if changed else "")),
+        *surroundings(result),
+    ]
+
+
+def surroundings(result: Mapping[str, Any]) -> list[Row]:
+    """How large the model is, and where it ran."""
+    machine = result["environment"]
+    return [
         ("parameters", f"{result['parameters']:,}"),
         ("device", f"{machine['device']}, {machine['cores']} cores"),
         ("machine before", result["quiet"]["before"]["text"]),

@@ -12,10 +12,10 @@ from seq2seq_jax.benchmarking.translation import Searched
 IDLE = 0.05  # of a core; a program that waits and takes more disturbs the other one
 
 
-def compare(training: Training, searches: Mapping[str, Searched], peer: Peer) -> dict[str, Any]:
+def compare(
+    searches: Mapping[str, Searched], peer: Peer, training: Training | None = None
+) -> dict[str, Any]:
     """What the peer reached, and ours / theirs pair by pair."""
-    trained = peer.windows["train"]
-    tokens = [answer["targets"] / answer["seconds"] for answer in trained]
     answers = [answer for windows in peer.windows.values() for answer in windows]
     searched = {}
     for name, ours in searches.items():
@@ -29,15 +29,30 @@ def compare(training: Training, searches: Mapping[str, Searched], peer: Peer) ->
     return {
         "name": peer.arm.name,
         **peer.description,
-        "first_loss": peer.warm_up["train"]["losses"][0],
-        "tokens_per_second": spread(tokens),
-        "training_ratio": spread(_ratios(training.tokens_per_second, tokens)),
+        **(_trained(training, peer) if training else {}),
         "searches": searched,
         "idle_share": {
             "ours": max(answer["ours_idle_share"] for answer in answers),
             "theirs": max(answer["idle_share"] for answer in answers),
         },
     }
+
+
+def _trained(training: Training, peer: Peer) -> dict[str, Any]:
+    tokens = [answer["targets"] / answer["seconds"] for answer in peer.windows["train"]]
+    return {
+        "first_loss": peer.warm_up["train"]["losses"][0],
+        "our_first_loss": training.first_loss,
+        "tokens_per_second": spread(tokens),
+        "training_ratio": spread(_ratios(training.tokens_per_second, tokens)),
+    }
+
+
+def _training_rows(peer: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    yield "target tokens a second", show_spread(peer["tokens_per_second"])
+    yield "ours / theirs, training", show_spread(peer["training_ratio"], "pairs", 2)
+    losses = f"{peer['first_loss']:.5f}; ours {peer['our_first_loss']:.5f}"
+    yield "loss of the first update", losses
 
 
 def _searched(searches: Mapping[str, Mapping[str, Any]]) -> Iterator[tuple[str, str]]:
@@ -65,17 +80,15 @@ def show_spread(found: Mapping[str, Any], what: str = "windows", digits: int = 0
 
 def rows(result: Mapping[str, Any]) -> list[tuple[str, str]]:
     """What a result says about its peers, as (what, how much)."""
-    found, loss = [], result["training"]["first_loss"]
+    found = []
     for peer in result["against"]:
         idle = peer["idle_share"]
         disturbs = max(idle.values()) > IDLE
         found += [
             ("", ""),
             ("against", f"{peer['program']}, {peer['name']}, threads: {peer['threads']}"),
-            ("target tokens a second", show_spread(peer["tokens_per_second"])),
-            ("ours / theirs, training", show_spread(peer["training_ratio"], "pairs", 2)),
+            *(_training_rows(peer) if "training_ratio" in peer else ()),
             *_searched(peer["searches"]),
-            ("loss of the first update", f"{peer['first_loss']:.5f}; ours {loss:.5f}"),
             ("parameters", f"{peer['parameters']:,}"),
             ("product of 2048 x 2048", f"{peer['products_per_second'] / 1e9:,.1f} GFLOP/s"),
             (

@@ -5,7 +5,9 @@ import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from ml_collections import ConfigDict
 
@@ -48,10 +50,33 @@ RECURRENT = {
 }
 
 
+# What translating with a trained model asks of its config, and what of that says nothing then.
+OF_SEARCH = ("model.", "evaluation.")
+TRAINING_ALONE = (
+    "model.dropout.",
+    "model.forget_bias",
+    "evaluation.modes",
+    "evaluation.show",
+    "evaluation.max_examples",
+)
+
+
+def refuse_run(config: ConfigDict) -> None:
+    """Raises InputError for a trained run that the PyTorch program cannot translate with."""
+    name = "luong" if config.model.encoder.kind == "recurrent" else "transformer"
+    changes = variant(name, config).items()
+    asked = {key: x for key, x in changes if key.startswith(OF_SEARCH)}
+    _refuse({key: x for key, x in asked.items() if not key.startswith(TRAINING_ALONE)}, config)
+
+
 def refuse(name: str, config: ConfigDict) -> None:
     """Raises InputError for a variant that the PyTorch program does not know."""
+    _refuse(variant(name, config), config)
+
+
+def _refuse(changes: Mapping[str, Any], config: ConfigDict) -> None:
     known = RECURRENT if config.model.encoder.kind == "recurrent" else {}
-    for key, value in variant(name, config).items():
+    for key, value in changes.items():
         if key.startswith(VARIANTS) or (key in known and value in (known[key] or (value,))):
             continue
         values = f"; it knows {', '.join(known[key])}" if key in known else ""

@@ -22,20 +22,15 @@ def write_input(
     config: ConfigDict,
     examples: Examples,
     params: Any,
-    batches: Batches,
-    updates: int,
-    same: bool,
+    batches_UB: Int[np.ndarray, "U B"],
+    ends: bool = False,
 ) -> None:
-    """Writes all that the program needs: first a batch of each shape to warm up with, the same as
-    here, then those of `updates` updates, `same` as here or of like lengths."""
-    settings = configs.to_dict(config)
+    """Writes all that the program needs. `ends`: whether a translation may end before its limit."""
+    settings = configs.to_dict(config) | {"ends": ends}
     settings["vocabularies"] = [len(vocabulary) for vocabulary in examples.vocabularies]
     settings["threads"] = environment()["cores"]
     (folder / "config.json").write_text(json.dumps(settings), encoding="utf-8")
-
-    warm_up = [batch.index_B for batch in one_of_each_shape(batches)]
-    chosen_UB = same_batches(batches, updates) if same else like_lengths(batches, updates)
-    arrays = {"batches_UB": np.concatenate([warm_up, chosen_UB])}
+    arrays = {"batches_UB": batches_UB}
     for side, rows in (("source", examples.source), ("target", examples.target)):
         arrays[side] = np.concatenate(rows)
         arrays[f"{side}_start"] = np.cumsum([0, *map(len, rows)])
@@ -44,6 +39,14 @@ def write_input(
     leaves = jax.tree.leaves_with_path(params)
     weights = {jax.tree_util.keystr(path, simple=True, separator="/"): x for path, x in leaves}
     np.savez(folder / "weights.npz", allow_pickle=False, **weights)
+
+
+def training_batches(batches: Batches, updates: int, same: bool) -> Int[np.ndarray, "U B"]:
+    """Which examples are in which batch: first a batch of each shape to warm up with, the same as
+    here, then those of `updates` updates, `same` as here or of like lengths."""
+    warm_up = [batch.index_B for batch in one_of_each_shape(batches)]
+    chosen_UB = same_batches(batches, updates) if same else like_lengths(batches, updates)
+    return np.concatenate([warm_up, chosen_UB])
 
 
 def same_batches(batches: Batches, updates: int) -> Int[np.ndarray, "U B"]:

@@ -1,15 +1,13 @@
 """Times translation: greedy search, and beam search where the config has a beam."""
 
 import time
-from typing import NamedTuple
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
 
-import jax
 import numpy as np
 
 from seq2seq_jax.benchmarking.peers import Peers
-from seq2seq_jax.benchmarking.workloads import Examples
 from seq2seq_jax.decoding.strategies import BeamSearch
-from seq2seq_jax.decoding.translate import Translator
 from seq2seq_jax.types import EOS
 
 
@@ -22,29 +20,21 @@ class Searched(NamedTuple):
 
 
 def time_searches(
-    config, model, examples: Examples, windows: int, sentences: int, peers: Peers
+    search: Callable[..., Any], evaluation, sources: Sequence, windows: int, peers: Peers
 ) -> dict[str, Searched]:
-    """Translates the same sentences in each window, after once to compile, and so do the peers:
-    with each search, by its name.
-
-    An untrained model has no idea when to end. Here it never does, and every translation has as
-    many tokens as its limit, which the workload sets near the lengths of its targets.
-    """
-    graphdef, params = model
-    translator = Translator([graphdef], *examples.vocabularies, config.evaluation)
-    sources = examples.source[:sentences]
-    params = [jax.device_put(never_ending(params))]
-    searches: dict[str, BeamSearch | None] = {"greedy": None}
-    if config.evaluation.beam > 1:
-        searches["beam"] = BeamSearch.of(config.evaluation)
+    """`search(sources, strategy)` in each window, after once to compile, and so do the peers: with
+    each strategy, by its name."""
+    strategies: dict[str, BeamSearch | None] = {"greedy": None}
+    if evaluation.beam > 1:
+        strategies["beam"] = BeamSearch.of(evaluation)
     results = {}
-    for name, strategy in searches.items():
-        found = translator.search(params, sources, strategy)
+    for name, strategy in strategies.items():
+        found = search(sources, strategy)
         peers.warm_up(name, len(sources))
         rates = []
         for _ in range(windows):
             start = time.perf_counter()
-            translator.search(params, sources, strategy)
+            search(sources, strategy)
             rates.append(len(sources) / (time.perf_counter() - start))
             peers.window(name, len(sources))
         mean_tokens = float(np.mean([len(best.tokens) for best, *_ in found]))
@@ -53,7 +43,11 @@ def time_searches(
 
 
 def never_ending(params):
-    """The parameters with a bias that no end token can overcome."""
+    """The parameters with a bias that no end token can overcome.
+
+    An untrained model has no idea when to end. With these it never does, and every translation has
+    as many tokens as its limit, which a workload sets near the lengths of its targets.
+    """
     decoder = params["decoder"]
     bias_V = np.array(decoder["output_bias"])
     bias_V[EOS] = -1e9

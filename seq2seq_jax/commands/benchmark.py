@@ -22,17 +22,23 @@ trains so many members of the workload, each with a seed of its own, in one prog
 another, in turns, on batches of the shape that an epoch spends most positions on. Prints the
 seconds of an update, the target tokens a second of all members, memory, and how many times faster
 the one program is. Nothing is translated.
+
+    ./launch.sh benchmark --run=RUN --beam=5 [--vs=torch ...]
+
+translates the test sentences of a trained run, which end where it ends them. Nothing is trained.
 """
 
 import json
 import os
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from absl import flags
 
+from seq2seq_jax import config as configs
 from seq2seq_jax.commands import common
 
 WORKLOADS = ["luong", "small", "g2p", "transformer"]
@@ -68,6 +74,7 @@ def define() -> flags.FlagValues:
     flags.DEFINE_integer(
         "population", None, "Members to train in one program.", 2, flag_values=values
     )
+    flags.DEFINE_string("run", None, "A trained run to translate with.", flag_values=values)
     flags.DEFINE_enum("vs", None, ["torch"], "Who takes turns with it.", flag_values=values)
     flags.DEFINE_string(
         "torch-python",
@@ -102,40 +109,19 @@ def main(arguments: Sequence[str]) -> int:
     for name in ("vs", "cold", "sentences", "beam"):
         if values[name].present and values.population:
             raise common.UsageError(f"--population times updates alone: leave out --{name}")
+    for name in ("workload", "updates", "population", "cold", "torch-batches"):
+        if values[name].present and values.run:
+            raise common.UsageError(f"--run times translation alone: leave out --{name}")
     short = [
         f"--config.{key}={values[name].value}"
         for name, key in SHORT.items()
         if values[name].value is not None
     ]
     settings = common.parse_overrides([*short, *overrides])
-    from seq2seq_jax.benchmarking.machine import look_around
-    from seq2seq_jax.benchmarking.workloads import make_config
-
-    config = make_config(values.workload, settings)
-    before = look_around(before=True)
+    measure = _translate if values.run else _train_and_translate
     with tempfile.TemporaryDirectory() as scratch:
-        arms = _arms(values, config, Path(scratch))
-        if values.cold:
-            os.environ["JAX_COMPILATION_CACHE_DIR"] = f"{scratch}/cache"
-        common.use_platform(values.platform)
-        from seq2seq_jax.benchmarking import benchmark, together
-
-        asked = values.workload, config, before
-        counts = {"windows": values.windows, "updates": values.updates}
-        if values.population:
-            result = together.benchmark_population(*asked, values.population, **counts)
-            rows = together.rows(result)
-        else:
-            result = benchmark.benchmark(
-                *asked,
-                **counts,
-                sentences=values.sentences,
-                cold=bool(values.cold),
-                arms=arms,
-                same_batches=values["torch-batches"].value == "same",
-            )
-            rows = benchmark.rows(result)
-    print(benchmark.table(rows))
+        result, text = measure(values, settings, Path(scratch))
+    print(text)
     if values.json:
         text = json.dumps(result, indent=2, ensure_ascii=False) + "\n"
         Path(values.json).write_text(text, encoding="utf-8")
@@ -143,11 +129,73 @@ def main(arguments: Sequence[str]) -> int:
     return 0
 
 
-def _arms(values: flags.FlagValues, config, scratch: Path):
+def _train_and_translate(
+    values: flags.FlagValues, settings: Mapping[str, Any], scratch: Path
+) -> tuple[dict[str, Any], str]:
+    """A workload: the result, and its table."""
+    from seq2seq_jax.benchmarking.machine import look_around
+    from seq2seq_jax.benchmarking.torch_arms import refuse
+    from seq2seq_jax.benchmarking.workloads import make_config
+
+    config = make_config(values.workload, settings)
+    before = look_around(before=True)
+    if values.vs:
+        refuse(values.workload, config)
+    arms = _arms(values, scratch)
+    if values.cold:
+        os.environ["JAX_COMPILATION_CACHE_DIR"] = f"{scratch}/cache"
+    common.use_platform(values.platform)
+    from seq2seq_jax.benchmarking import benchmark, together
+
+    asked = values.workload, config, before
+    counts = {"windows": values.windows, "updates": values.updates}
+    if values.population:
+        result = together.benchmark_population(*asked, values.population, **counts)
+        return result, benchmark.table(together.rows(result))
+    result = benchmark.benchmark(
+        *asked,
+        **counts,
+        sentences=values.sentences,
+        cold=bool(values.cold),
+        arms=arms,
+        same_batches=values["torch-batches"].value == "same",
+    )
+    return result, benchmark.table(benchmark.rows(result))
+
+
+def _translate(
+    values: flags.FlagValues, settings: Mapping[str, Any], scratch: Path
+) -> tuple[dict[str, Any], str]:
+    """A trained run: the result, and its table."""
+    from seq2seq_jax.benchmarking.machine import look_around
+    from seq2seq_jax.benchmarking.torch_arms import refuse_run
+
+    fixed = [key for key in settings if not key.startswith("evaluation.")]
+    if fixed:
+        raise common.UsageError(f"--run: {fixed[0]} is the run's own; evaluation.* can be set")
+    folder = Path(values.run)
+    if values.vs:
+        config = configs.read(folder / "config.json")
+        config.update_from_flattened_dict(dict(settings))
+        refuse_run(config)
+    before = look_around(before=True)
+    arms = _arms(values, scratch)
+    common.use_platform(values.platform)
+    from seq2seq_jax.benchmarking import benchmark, trained
+    from seq2seq_jax.evaluation.run import load_run
+
+    search = {key.removeprefix("evaluation."): value for key, value in settings.items()}
+    run = load_run(folder, evaluation=search)
+    result = trained.benchmark_run(
+        run, before, windows=values.windows, sentences=values.sentences, arms=arms
+    )
+    return result, benchmark.table(trained.rows(result))
+
+
+def _arms(values: flags.FlagValues, scratch: Path):
     if not values.vs:
         return []
-    from seq2seq_jax.benchmarking.torch_arms import make_arms, refuse
+    from seq2seq_jax.benchmarking.torch_arms import make_arms
 
-    refuse(values.workload, config)
     python, avx512 = (values[f"torch-{name}"].value for name in ("python", "avx512"))
     return make_arms(python, bool(avx512), scratch)

@@ -15,6 +15,7 @@ from jaxtyping import Array, Bool, Float, Int, Shaped
 from seq2seq_jax.decoding.penalties import Ranking, block_ngrams, coverage_penalty, length_penalty
 from seq2seq_jax.decoding.predictor import Prediction, Predictor
 from seq2seq_jax.decoding.search import Hypotheses
+from seq2seq_jax.decoding.shrinking import first_axes, until_done
 from seq2seq_jax.decoding.topk import top_k
 from seq2seq_jax.types import BOS, EOS, PAD
 
@@ -53,6 +54,14 @@ class _Loop(NamedTuple):
     alignment_TBKS: Float[Array, "T B K S"]  # of each step, by slot
 
 
+class _Given(NamedTuple):
+    """What stays as it is."""
+
+    sources: tuple
+    limit_B: Int[Array, " B"]
+    valid_BS: Bool[Array, "B S"]
+
+
 def beam_search(
     predictor: Predictor,
     source_BS: Int[Array, "B S"],
@@ -73,29 +82,22 @@ def beam_search(
     `best` hypotheses were found, the rest are PAD with score -inf.
     """
     batch, width = source_BS.shape
-    valid_BS = source_BS != PAD
     states, sources = predictor.start(source_BS, temperature, positions)
     # Scalars, such as the number of the step, are those of all hypotheses.
     axes: Any = jax.tree.map(lambda leaf: 1 if leaf.ndim else None, states)
     each: Any = 1
     predict = jax.vmap(predictor, (axes, 1, None), Prediction(axes, each, each))
 
-    def score(log_p_BK, coverage_BKS, length):
-        penalty = coverage_penalty(ranking, coverage_BKS, valid_BS)
-        return log_p_BK / length_penalty(ranking, length) + penalty
-
-    def goes_on(loop: _Loop):
-        return ~jnp.all(loop.done_B) & (loop.step < positions)
-
-    def advance(loop: _Loop) -> _Loop:
+    def advance(loop: _Loop, given: _Given) -> _Loop:
         step, live, length = loop.step, loop.live, loop.step + 1
-        states, logit_BKV, alignment_BKS = predict(live.states, live.last_BK, sources)
+        rows, limit_B = len(loop.done_B), given.limit_B
+        states, logit_BKV, alignment_BKS = predict(live.states, live.last_BK, given.sources)
         gain_BKV = logit_BKV - jax.nn.logsumexp(logit_BKV, axis=-1, keepdims=True)
         gain_BKV += predictor.never_V[None, None]
         gain_BKV = gain_BKV.at[:, :, EOS].add(jnp.where(length > ranking.min_length, 0.0, -jnp.inf))
         if ngram:
             gain_BKV = block_ngrams(gain_BKV, live.history.token_BKT, step, ngram)
-        log_p_BK, index_BK = top_k((live.log_p_BK[..., None] + gain_BKV).reshape(batch, -1), beam)
+        log_p_BK, index_BK = top_k((live.log_p_BK[..., None] + gain_BKV).reshape(rows, -1), beam)
         slot_BK, token_BK = jnp.divmod(index_BK, gain_BKV.shape[2])
         token_BK = token_BK.astype(source_BS.dtype)
 
@@ -105,7 +107,9 @@ def beam_search(
             take(live.history.slot_BKT, slot_BK).at[:, :, step].set(slot_BK),
         )
         ends_BK = (token_BK == EOS) | (length >= limit_B[:, None])
-        ended_BK = jnp.where(ends_BK, score(log_p_BK, coverage_BKS, length), -jnp.inf)
+        penalty_BK = coverage_penalty(ranking, coverage_BKS, given.valid_BS)
+        score_BK = log_p_BK / length_penalty(ranking, length) + penalty_BK
+        ended_BK = jnp.where(ends_BK, score_BK, -jnp.inf)
         ended_BK = jnp.where(loop.done_B[:, None], -jnp.inf, ended_BK)
         pool = _enter(loop.pool, _Pool(ended_BK, log_p_BK, history))
         log_p_BK = jnp.where(ends_BK, -jnp.inf, log_p_BK)
@@ -141,7 +145,7 @@ def beam_search(
     nothing_BN = jnp.full((batch, best), -jnp.inf)
     start = _Loop(
         jnp.int32(0),
-        ~jnp.any(valid_BS, axis=1) | (limit_B < 1),
+        jnp.all(source_BS == PAD, axis=1) | (limit_B < 1),
         _Live(
             jax.tree.map(spread, states),
             jnp.full((batch, beam), BOS, source_BS.dtype),
@@ -152,7 +156,14 @@ def beam_search(
         _Pool(nothing_BN, nothing_BN, blank(best)),
         jnp.zeros((positions, batch, beam, width)),
     )
-    end = jax.lax.while_loop(goes_on, advance, start)
+    given = _Given(sources, limit_B, source_BS != PAD)
+
+    def axes():
+        of_sources = predictor.axes_of_sources(source_BS)
+        of_loop = first_axes(start)._replace(alignment_TBKS=1)
+        return of_loop, first_axes(given)._replace(sources=of_sources)
+
+    end = until_done(advance, start, given, axes, positions)
     return _handed_out(end.pool, end.alignment_TBKS)
 
 

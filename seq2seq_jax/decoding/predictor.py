@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
+from seq2seq_jax.decoding.shrinking import axes_of_rows
 from seq2seq_jax.models.seq2seq import Seq2Seq
 from seq2seq_jax.types import BOS, PAD, UNK
 
@@ -47,6 +48,10 @@ class Predictor:
         ]
         states, sources = zip(*started, strict=True)
         return states, sources
+
+    def axes_of_sources(self, source_BS: Int[Array, "B S"]) -> tuple:
+        """The axes of the rows in `sources`, for `until_done`."""
+        return axes_of_rows(lambda source_BS: self.start(source_BS, None, 1)[1], source_BS)
 
     def __call__(self, states: tuple, token_B: Int[Array, " B"], sources: tuple) -> Prediction:
         parts = [

@@ -1,13 +1,14 @@
 """One path through a decoder: at each step one token, the likeliest or a drawn one."""
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, Key
 
 from seq2seq_jax.decoding.predictor import Predictor
+from seq2seq_jax.decoding.shrinking import first_axes, until_done
 from seq2seq_jax.models.layers import argmax
 from seq2seq_jax.types import BOS, EOS, PAD
 
@@ -42,13 +43,21 @@ class _Loop(NamedTuple):
     step: Int[Array, ""]
     states: tuple
     last_B: Int[Array, " B"]
-    ended_B: Bool[Array, " B"]
+    done_B: Bool[Array, " B"]
     token_BT: Int[Array, "B T"]
     log_p_B: Float[Array, " B"]
     alignment_BTS: Float[Array, "B T S"]
 
 
-Choice = Callable[[Float[Array, "B V"], Int[Array, ""]], Int[Array, " B"]]
+class _Given(NamedTuple):
+    """What stays as it is; `of_choice` is for the choice of tokens."""
+
+    sources: tuple
+    limit_B: Int[Array, " B"]
+    of_choice: Any
+
+
+Choice = Callable[[Float[Array, "B V"], Int[Array, ""], Any], Int[Array, " B"]]
 
 
 def greedy(
@@ -66,10 +75,10 @@ def greedy(
     the model's own if None.
     """
 
-    def choose(logit_BV, step):
+    def choose(logit_BV, step, nothing):
         return argmax(logit_BV)
 
-    return _follow(predictor, source_BS, limit_B, temperature, positions, choose)
+    return _follow(predictor, source_BS, limit_B, temperature, positions, choose, None)
 
 
 def sample(
@@ -88,11 +97,11 @@ def sample(
     that of the model, whatever it was drawn from.
     """
 
-    def choose(logit_BV, step):
+    def choose(logit_BV, step, key_B):
         keys = jax.vmap(jax.random.fold_in, (0, None))(key_B, step)
         return jax.vmap(jax.random.categorical)(keys, shape_distribution(logit_BV, sampling))
 
-    return _follow(predictor, source_BS, limit_B, temperature, positions, choose)
+    return _follow(predictor, source_BS, limit_B, temperature, positions, choose, key_B)
 
 
 def shape_distribution(logit_BV: Float[Array, "B V"], sampling: Sampling) -> Float[Array, "B V"]:
@@ -121,28 +130,32 @@ def log_probability(logit_BV: Float[Array, "B V"], token_B: Int[Array, " B"]) ->
 
 
 def _follow(
-    predictor: Predictor, source_BS, limit_B, temperature, positions: int, choose: Choice
+    predictor: Predictor,
+    source_BS,
+    limit_B,
+    temperature,
+    positions: int,
+    choose: Choice,
+    of_choice: Any,
 ) -> Hypotheses:
     states, sources = predictor.start(source_BS, temperature, positions)
     batch, width = source_BS.shape
 
-    def goes_on(loop: _Loop):
-        return ~jnp.all(loop.ended_B) & (loop.step < positions)
-
-    def advance(loop: _Loop) -> _Loop:
-        states, logit_BV, alignment_BS = predictor(loop.states, loop.last_B, sources)
-        chosen_B = choose(logit_BV + predictor.never_V[None], loop.step).astype(source_BS.dtype)
-        token_B = jnp.where(loop.ended_B, PAD, chosen_B)
+    def advance(loop: _Loop, given: _Given) -> _Loop:
+        states, logit_BV, alignment_BS = predictor(loop.states, loop.last_B, given.sources)
+        allowed_BV = logit_BV + predictor.never_V[None]
+        chosen_B = choose(allowed_BV, loop.step, given.of_choice).astype(source_BS.dtype)
+        token_B = jnp.where(loop.done_B, PAD, chosen_B)
         gain_B = log_probability(logit_BV, chosen_B)
         return _Loop(
             loop.step + 1,
             states,
             chosen_B,
-            loop.ended_B | (token_B == EOS) | (loop.step + 1 >= limit_B),
+            loop.done_B | (token_B == EOS) | (loop.step + 1 >= given.limit_B),
             loop.token_BT.at[:, loop.step].set(token_B),
-            loop.log_p_B + jnp.where(loop.ended_B, 0.0, gain_B),
+            loop.log_p_B + jnp.where(loop.done_B, 0.0, gain_B),
             loop.alignment_BTS.at[:, loop.step].set(
-                jnp.where(loop.ended_B[:, None], 0.0, alignment_BS)
+                jnp.where(loop.done_B[:, None], 0.0, alignment_BS)
             ),
         )
 
@@ -155,6 +168,12 @@ def _follow(
         jnp.zeros(batch),
         jnp.zeros((batch, positions, width)),
     )
-    end = jax.lax.while_loop(goes_on, advance, start)
+    given = _Given(sources, limit_B, of_choice)
+
+    def axes():
+        of_sources = predictor.axes_of_sources(source_BS)
+        return first_axes(start), first_axes(given)._replace(sources=of_sources)
+
+    end = until_done(advance, start, given, axes, positions)
     log_p_B1 = end.log_p_B[:, None]
     return Hypotheses(end.token_BT[:, None], log_p_B1, log_p_B1, end.alignment_BTS[:, None])

@@ -7,6 +7,7 @@ from types import MappingProxyType
 from typing import Any
 
 import jax
+import numpy as np
 from flax import nnx
 from ml_collections import ConfigDict
 
@@ -68,7 +69,7 @@ class Translates:
 
     def search(
         self,
-        sources: Sequence[Sequence[int]],
+        sources: Sequence[Sequence[int] | np.ndarray],
         strategy: BeamSearch | Sample | None = None,
         first: int = 0,
     ) -> list[list[Translation]]:

@@ -43,11 +43,13 @@ def test_the_same_batches_are_those_after_the_first(workload):
 def test_what_is_written_can_be_read(workload, same, tmp_path):
     config, examples, batches = workload
     params = {"decoder": {"cells": {0: {"bias": np.arange(3.0)}}}}
-    torch_input.write_input(tmp_path, config, examples, params, batches, 5, same)
+    batches_UB = torch_input.training_batches(batches, 5, same)
+    torch_input.write_input(tmp_path, config, examples, params, batches_UB)
 
     settings = json.loads((tmp_path / "config.json").read_text(encoding="utf-8"))
     assert settings["vocabularies"] == [31, 43]
     assert settings["threads"] >= 1
+    assert settings["ends"] is False
     assert settings["model"]["decoder"]["width"] == 128
     with np.load(tmp_path / "weights.npz") as weights:
         np.testing.assert_array_equal(weights["decoder/cells/0/bias"], [0, 1, 2])
