@@ -74,10 +74,10 @@ def test_the_cross_product_of_the_axes_is_built_and_traced():
         if refusals(case):
             refused += 1
             continue
+        config = set_up(case).model
 
         # A function of its own for each case: tracing is remembered by function.
-        def one_step(key, memory):
-            config = _config().model
+        def one_step(key, memory, config=config):
             embedding = Embedding(TARGET_SIZE, config.embedding, key=key, dtype=config.dtype)
             decoder = RecurrentDecoder(config, embedding, M, TARGET_SIZE, key=key)
             state, source = decoder.start(memory)
