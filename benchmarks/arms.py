@@ -91,29 +91,25 @@ def search(case: Case) -> Arm:
     graphdef, (lane,) = make_lanes([config], [len(words) for words in examples.vocabularies])
     translator = Translator([graphdef], *examples.vocabularies, config.evaluation)
     params = [jax.device_put(never_ending(lane.state.params))]
-    strategy = BeamSearch.of(config.evaluation) if config.evaluation.beam > 1 else None
-    arguments = params, examples.source[: SENTENCES[case.kind]], strategy
-    found = translator.search(*arguments)  # compiles
-
-    def seconds() -> float:
-        began = time.perf_counter()
-        translator.search(*arguments)
-        return time.perf_counter() - began
-
-    return Arm(seconds, lambda: found)
+    translate = functools.partial(translator.search, params)
+    return _translating(translate, examples.source[: SENTENCES[case.kind]], config.evaluation)
 
 
 def trained(case: Case) -> Arm:
     """Translation of a run's test sentences; the run stands in the place of the workload."""
     changes = {key.removeprefix("evaluation."): value for key, value in case.changes.items()}
     run = load_run(case.workload, evaluation=changes)
-    sources = load_again(run.config, run.workdir).encoded["test"].source
-    strategy = BeamSearch.of(run.config.evaluation) if run.config.evaluation.beam > 1 else None
-    found = run.search(sources, strategy)  # compiles
+    test = load_again(run.config, run.workdir).encoded["test"]
+    return _translating(run.search, test.source, run.config.evaluation)
+
+
+def _translating(translate, sources, evaluation) -> Arm:
+    strategy = BeamSearch.of(evaluation) if evaluation.beam > 1 else None
+    found = translate(sources, strategy)  # compiles
 
     def seconds() -> float:
         began = time.perf_counter()
-        run.search(sources, strategy)
+        translate(sources, strategy)
         return time.perf_counter() - began
 
     return Arm(seconds, lambda: found)
