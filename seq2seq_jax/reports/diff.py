@@ -10,7 +10,7 @@ from typing import NamedTuple
 import pandas as pd
 
 from seq2seq_jax.reports import notes
-from seq2seq_jax.reports.columns import COLUMNS
+from seq2seq_jax.reports.columns import COLUMNS, with_beam
 from seq2seq_jax.reports.differences import Difference, Value, differences
 from seq2seq_jax.reports.grids import (
     ARROWS,
@@ -62,6 +62,11 @@ def compare_sweeps(results: Results, other: Results, metrics: Sequence[str]) -> 
         found = differences(cell, here, there, metrics, comparisons)
         if pair.not_compared:
             found = [item._replace(p_seeds=None) for item in found]
+        for side, own, others in ((ours, here, there), (theirs, there, here)):
+            alone = [name for name in with_beam(metrics) if name in own and name not in others]
+            if others and alone:
+                titles = ", ".join(COLUMNS[name].title for name in alone)
+                problems.append(f"Only in {side}: {titles} of {cell}")
         lines += [Line(here[item.metric], there[item.metric], item) for item in found]
     found = [line.difference for line in lines]
     spread = any(v.sd is not None for line in lines for v in (line.ours, line.theirs))

@@ -64,6 +64,6 @@ def _values(results: Results, cell: str) -> dict[str, dict[int, float]]:
         here = finals[(finals["cell"] == cell) & (finals["seed"] == seed)]
         for name, value in zip(here["metric"], here["value"], strict=True):
             metric, _, head = name.partition("/head")
-            if metric in METRICS:
-                found.setdefault(metric, {})[int(head) if head else -1] = value
+            if metric in METRICS and (head.isdecimal() or not head):
+                found.setdefault(metric, {})[int(head or -1)] = value
     return {metric: values for metric, values in found.items() if set(values) > {-1}}

@@ -160,7 +160,21 @@ def missing(results: Results) -> list[str]:
             notes.append(f"Not finished: {name}: {step}")
         elif run["state"] == "missing":
             notes.append(f"Not started: {name}")
+    notes += _without(results)
     return notes + [f"Not read: {problem}" for problem in dict.fromkeys(results.problems)]
+
+
+def _without(results: Results) -> list[str]:
+    """Every finished run that lacks what finished runs have: a mean would be of fewer seeds."""
+    runs = [(cell, seed) for cell in results.cells for seed in results.finished(cell)]
+    scored = set(zip(results.finals["cell"], results.finals["seed"], strict=True))
+    written = {run for run in runs if results.has_predictions(*run)}
+    return [
+        f"No {what} of the test: {cell}, seed {seed}"
+        for what, those in (("metrics", scored), ("translations", written))
+        for cell, seed in runs
+        if those and (cell, seed) not in those
+    ]
 
 
 def _device(environment: dict[str, Any]) -> str:

@@ -95,6 +95,7 @@ def write_report(
     elif published:
         elsewhere = OURS_ALONE._replace(published=read_published(Path(published)))
     comparisons = compare_with_baseline(results, wanted(elsewhere))
+    translations = shown_translations(results)  # before the table, which names what is unreadable
     table = make_table(results, comparisons, elsewhere)
     shown, files = [printed(table)], []
     if "csv" in formats:
@@ -117,7 +118,6 @@ def write_report(
         if figure is not None:
             pictures.append(Picture(title, caption, figure))
             files.append(_png(results, name, figure))
-    translations = shown_translations(results)
     for number, made in enumerate(translations.values(), start=1):
         for translation in made:
             figure = plots.alignment(translation.line, title=translation.cell)

@@ -7,7 +7,7 @@ among the cells is read as a run; it has ensemble.json and no config.json.
 
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ import pandas as pd
 
 from seq2seq_jax.config import flatten
 from seq2seq_jax.config_checks import nearest
+from seq2seq_jax.reports.json_files import read_lines, read_object
 from seq2seq_jax.training.twins import of_training
 from seq2seq_jax.types import InputError
 
@@ -28,6 +29,37 @@ NO_SWEEP: dict[str, Any] = {
     "cells": [],
     "seeds": [],
     "baseline": "",
+}
+NUMBER = int | float
+# What the files must hold where they hold it; a prediction must have all of it.
+SWEEP = {
+    "config": str,
+    "command": str,
+    "cells": [{"name": str, "overrides": dict}],
+    "seeds": [int],
+    "baseline": str,
+}
+ENVIRONMENT = {
+    "versions": dict,
+    "platform": str,
+    "device": str,
+    "devices": int,
+    "cores": int | None,
+    "commit": str,
+    "command": str,
+}
+DONE = {"best_step": int, "parameters": int, "seconds": NUMBER, "reason": str}
+ENSEMBLE = {"members": [str], "average": [int]}
+PREDICTION = {
+    "index": int,
+    "source": str,
+    "reference": str | None,
+    "hypothesis": str,
+    "score": NUMBER | None,
+    "source_tokens": [str],
+    "hypothesis_tokens": [str],
+    "alignment": list | None,
+    "gold": list | None,
 }
 
 
@@ -79,12 +111,17 @@ class Results:
     def predictions(self, cell: str, seed: int, split: str) -> list[dict[str, Any]]:
         """The lines of predictions/<split>.jsonl; empty where the run has not written them."""
         path = self.folders[cell, seed] / "predictions" / f"{split}.jsonl"
-        return [line for _, line in _json_lines(path, self.problems)]
+        return [line for _, line in read_lines(path, self.problems, PREDICTION)]
+
+    def has_predictions(self, cell: str, seed: int) -> bool:
+        """Whether the run has written greedy translations of the test."""
+        path = self.folders[cell, seed] / "predictions" / "test.jsonl"
+        return path.exists() and path.stat().st_size > 0
 
     def configuration(self, cell: str) -> dict[str, Any]:
         """Dotted key -> value of the first of the cell's runs that has a config; empty: none."""
         paths = [path for (name, _), path in self.folders.items() if name == cell]
-        configs = (flatten(_json(path / "config.json", self.problems)) for path in paths)
+        configs = (flatten(read_object(path / "config.json", self.problems)) for path in paths)
         return next((config for config in configs if config), {})
 
     def same_training(self, cell: str, other: str) -> bool:
@@ -100,7 +137,8 @@ class Results:
 
     def evaluation(self, cell: str, seed: int, split: str) -> dict[str, Any]:
         """predictions/<split>.json: how the split was evaluated; empty where there is none."""
-        return _json(self.folders[cell, seed] / "predictions" / f"{split}.json", self.problems)
+        path = self.folders[cell, seed] / "predictions" / f"{split}.json"
+        return read_object(path, self.problems)
 
 
 def read_results(workdir: str | Path, baseline: str = "") -> Results:
@@ -112,15 +150,19 @@ def read_results(workdir: str | Path, baseline: str = "") -> Results:
     if not folder.is_dir():
         raise InputError(f"{folder}: no such folder; give the --workdir of a sweep or a run")
     problems: list[str] = []
-    sweep = NO_SWEEP | _json(folder / "sweep.json", problems)
+    sweep = NO_SWEEP | read_object(folder / "sweep.json", problems, SWEEP)
     folders = _run_folders(folder, sweep)
     if not folders:
         raise InputError(
             f"{folder}: neither a sweep (sweep.json, or <cell>/seed<k>/) nor a run (config.json)"
         )
     cells = list(dict.fromkeys(cell for cell, _ in folders))
-    configs = {run: flatten(_json(path / "config.json", problems)) for run, path in folders.items()}
-    environments = [_json(path / "environment.json", problems) for path in folders.values()]
+    configs = {
+        run: flatten(read_object(path / "config.json", problems)) for run, path in folders.items()
+    }
+    environments = [
+        read_object(path / "environment.json", problems, ENVIRONMENT) for path in folders.values()
+    ]
     overrides = {cell["name"]: cell["overrides"] for cell in sweep["cells"]}
     settings = _settings(cells, configs, overrides)
 
@@ -177,7 +219,7 @@ def _run_folders(folder: Path, sweep: dict[str, Any]) -> dict[tuple[str, int], P
         ordered = sorted(runs, key=lambda run: (order.index(run[0]), run[1]))
         return {(cell, seed): folder / cell / f"seed{seed}" for cell, seed in ordered}
     if (folder / "config.json").exists():
-        config = {"seed": 0} | _json(folder / "config.json", [])
+        config = {"seed": 0} | read_object(folder / "config.json", [], {"seed": int})
         return {(folder.resolve().name, config["seed"]): folder}
     return {}
 
@@ -187,7 +229,7 @@ def _state(path: Path, step: int | None, problems: list[str]) -> dict[str, Any]:
     members = len(_ensemble(path, problems)["members"]) or None
     state = {"step": step, "members": members, "parameters": None, "seconds": None, "reason": ""}
     if (path / "DONE").exists():
-        done = {**state, "best_step": step, **_json(path / "DONE", problems)}
+        done = {**state, "best_step": step, **read_object(path / "DONE", problems, DONE)}
         return {
             "state": "finished",
             **{name: done[name] for name in state},
@@ -197,7 +239,8 @@ def _state(path: Path, step: int | None, problems: list[str]) -> dict[str, Any]:
         text = (path / "FAILED").read_text(encoding="utf-8", errors="replace").strip()
         # A message is a reason as a whole; of a traceback or a log the last line tells most.
         lines = [text] if text.startswith("error:") else text.splitlines()
-        reason = " ".join(lines[-1].split()) if lines else "no reason was written"
+        printable = "".join(c if c.isprintable() else " " for c in lines[-1]) if lines else ""
+        reason = " ".join(printable.split()) or "no reason was written"
         return {"state": "failed", **state, "reason": reason}
     # A sweep writes every config.json before the first run starts; a run writes the others.
     started = any((path / name).exists() for name in ("environment.json", "metrics.jsonl"))
@@ -205,7 +248,7 @@ def _state(path: Path, step: int | None, problems: list[str]) -> dict[str, Any]:
 
 
 def _ensemble(path: Path, problems: list[str]) -> dict[str, Any]:
-    return {"members": [], "average": []} | _json(path / "ensemble.json", problems)
+    return {"members": [], "average": []} | read_object(path / "ensemble.json", problems, ENSEMBLE)
 
 
 def _metrics(
@@ -216,7 +259,7 @@ def _metrics(
     The last value counts where a resumed run has written a step twice.
     """
     logged, final, last = {}, {}, None
-    for row, line in _json_lines(path, problems):
+    for row, line in read_lines(path, problems):
         if "step" not in line or not isinstance(line["step"], int):
             problems.append(f"{path}:{row}: expected a whole number as step; the line is left out")
             continue
@@ -256,36 +299,3 @@ def _settings(
     for cell, values in overrides.items():
         full[cell] |= values
     return {cell: {name: full[cell][name] for name in names} for cell in cells}
-
-
-def _json(path: Path, problems: list[str]) -> dict[str, Any]:
-    """The object in a file; empty where there is no file, or a damaged one (then a problem)."""
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        return {}
-    except (ValueError, OSError) as error:
-        problems.append(f"{path}: expected JSON: {error}")
-        return {}
-    if isinstance(content, dict):
-        return content
-    problems.append(f"{path}: expected a JSON object, found {type(content).__name__}")
-    return {}
-
-
-def _json_lines(path: Path, problems: list[str]) -> Iterator[tuple[int, dict[str, Any]]]:
-    """(line number, object) for every line; a torn last line of a live or killed run is no news."""
-    if not path.exists():
-        return
-    lines = path.read_text(encoding="utf-8", errors="replace").split("\n")
-    for number, line in enumerate(lines, start=1):
-        if not line.strip():
-            continue
-        try:
-            content = json.loads(line)
-        except ValueError:
-            content = None
-        if isinstance(content, dict):
-            yield number, content
-        elif number < len(lines):  # the last line is torn when no line end follows it
-            problems.append(f"{path}:{number}: expected a JSON object; the line is left out")

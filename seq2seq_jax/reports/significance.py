@@ -50,8 +50,9 @@ def compare_with_baseline(results: Results, columns: Sequence[str] = ()) -> list
     and where both have some, those of beam search, whose metrics end in _beam.
 
     In all METRICS; in those that are SLOW where they are among the table's `columns`, of either.
-    Cells without finished seeds are left out, and so are those that were tested on other sentences
-    than the baseline; `results.not_compared` gets the reason.
+    Cells without predictions are left out, and so are those of which some finished seed has none
+    (the table's mean is of all seeds) and those that were tested on other sentences than the
+    baseline; `results.not_compared` gets the reason.
     """
     shown = {metric.removesuffix(BEAM) for metric in columns}
     metrics = [metric for metric in METRICS if metric not in SLOW or metric in shown]
@@ -66,6 +67,10 @@ def _compare(results: Results, mode: str, metrics: Sequence[str]) -> list[Compar
         results.not_compared.update(dict.fromkeys(others, "the baseline has no finished run"))
     if not baseline or not others:
         return []
+    if not _complete(results, results.baseline, baseline):
+        reason = "the baseline's seeds do not all have predictions"
+        results.not_compared.update(dict.fromkeys(others, reason))
+        return []
     sentences = baseline[0].sentences
     if any(seed.sentences != sentences for seed in baseline):
         reason = "the baseline's seeds were tested on different sentences"
@@ -75,6 +80,9 @@ def _compare(results: Results, mode: str, metrics: Sequence[str]) -> list[Compar
     reference = _mean_scores(baseline, times, metrics)
     comparisons = []
     for cell, seeds in others.items():
+        if not _complete(results, cell, seeds):
+            results.not_compared[cell] = "not every seed has predictions"
+            continue
         if any(seed.sentences != sentences for seed in seeds):
             results.not_compared[cell] = OTHER_SENTENCES
             continue
@@ -84,6 +92,10 @@ def _compare(results: Results, mode: str, metrics: Sequence[str]) -> list[Compar
             low, high, p = bootstrap(np.array(differences))
             comparisons.append(Comparison(cell, metric + SUFFIXES[mode], observed, low, high, p))
     return comparisons
+
+
+def _complete(results: Results, cell: str, seeds: list[Tested]) -> bool:
+    return len(seeds) == len(results.finished(cell))
 
 
 def _mean_scores(

@@ -102,9 +102,10 @@ def _sentence(sentence: tuple[str, tuple[str, ...]], made: list[Translation]) ->
 def _card(translation: Translation, references: tuple[str, ...]) -> str:
     line = translation.line
     right = ", equals a reference" if line["hypothesis"] in references else ""
+    score = -math.inf if line["score"] is None else line["score"]  # JSON has no infinity
     return (
         f"<figure><figcaption><b>{_text(translation.cell)}</b> <span>seed {translation.seed}, "
-        f"log p {line['score']:.2f}{right}</span><br>{_text(line['hypothesis'])}</figcaption>\n"
+        f"log p {score:.2f}{right}</span><br>{_text(line['hypothesis'])}</figcaption>\n"
         f"{alignment_html(line)}</figure>\n"
     )
 

@@ -68,6 +68,16 @@ def test_what_was_set_otherwise_and_what_is_missing_is_said(two):
     assert "| score=general | 40.0 ± 14.1 † |" in text
 
 
+def test_metrics_of_one_sweep_alone_are_named(two):
+    new, old = two
+    for seed in (0, 1):
+        metrics = old.folders["score=none", seed] / "metrics.jsonl"
+        metrics.write_text(metrics.read_text().replace("test/bleu", "test/bleu_beam"))
+    diff = compare_sweeps(new, read_results(old.folder), METRICS)
+    notes = [note for note in diff.notes if note.endswith("of score=none")]
+    assert notes == ["Only in new: BLEU of score=none", "Only in old: BLEU (beam) of score=none"]
+
+
 def test_a_setting_of_one_cell_is_not_one_of_all(two):
     """Nor where that cell is the only one that has ended on both sides."""
     new, old = two

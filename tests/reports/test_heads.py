@@ -35,6 +35,7 @@ def shown(figure):
 def test_heads_of_every_cell_in_the_first_seed(tmp_path):
     two = {"aer": 0.2, "aer/head0": 0.25, "aer/head1": 0.5, "alignment_entropy": 1.0}
     two |= {"alignment_entropy/head0": 0.5, "alignment_entropy/head1": 1.5}
+    two |= {"aer/headx": 0.1}  # of no head that we know
     twelve = {"aer": 0.5} | {f"aer/head{n}": n / 12 for n in reversed(range(12))}
     results = heads_sweep(tmp_path, one={"aer": 0.3}, two=two, twelve=twelve, live={})
     figure = alignment_heads(results)

@@ -2,6 +2,8 @@ import json
 
 import pytest
 
+from seq2seq_jax.reports import notes
+from seq2seq_jax.reports.report import write_report
 from seq2seq_jax.reports.results import read_results
 from seq2seq_jax.types import InputError
 from tests.reports import fake_sweep
@@ -62,6 +64,8 @@ def test_half_done_sweep(tmp_path):
         ("error: loss is NaN\n  at step 7\n", "error: loss is NaN at step 7"),
         ("step 3/9\nstep 4/9\nended by signal 9, see log.txt", "ended by signal 9, see log.txt"),
         ("", "no reason was written"),
+        ("error: \x1b[2Jgone\x07\n", "error: [2Jgone"),  # nothing that a terminal would obey
+        ("\x1b\n", "no reason was written"),
     ],
 )
 def test_reasons_of_failures(tmp_path, text, reason):
@@ -176,6 +180,40 @@ def test_damaged_files_are_named(tmp_path):
     results = read_results(tmp_path)
     assert any("config.json: expected JSON" in problem for problem in results.problems)
     assert any("expected a JSON object, found list" in problem for problem in results.problems)
+
+
+@pytest.mark.parametrize(
+    ("file", "content", "problem"),
+    [
+        ("sweep.json", {"cells": ["a"], "seeds": [0]}, "cells has another form"),
+        ("sweep.json", {"cells": [{"name": "a"}], "seeds": [0]}, "cells has another form"),
+        ("sweep.json", {"cells": [{"name": "a", "overrides": {}}], "seeds": 3}, "seeds has"),
+        ("a/seed0/DONE", {"best_step": 3, "parameters": "many"}, "parameters has another form"),
+        ("a/seed0/environment.json", {"device": "x", "devices": "2"}, "devices has another form"),
+        ("a/seed0/environment.json", {"versions": None}, "versions has another form"),
+        ("a/seed0/ensemble.json", {"members": None}, "members has another form"),
+        ("a/seed0/predictions/test.jsonl", {"index": 0, "hypothesis": "x"}, "1 lines of another"),
+        ("a/seed0/predictions/show.jsonl", {"index": 0, "source": "x"}, "1 lines of another"),
+    ],
+)
+def test_files_of_another_form_end_no_report(tmp_path, monkeypatch, file, content, problem):
+    """Of another version, or edited: what cannot be used is left out and named."""
+    fake_sweep.write_sweep(tmp_path, {"a": {}}, seeds=(0,))
+    fake_sweep.write_run(tmp_path / "a" / "seed0", hypotheses=["x"], done=fake_sweep.done())
+    (tmp_path / file).write_text(json.dumps(content) + "\n")
+    monkeypatch.setattr("seq2seq_jax.reports.report.PICTURES", ())
+    report = write_report(tmp_path)
+    (told,) = report.table.missing
+    assert told.startswith(f"Not read: {tmp_path / file}:") and problem in told
+    assert report.results.finished("a") == [0]
+    assert told in report.console
+
+
+def test_a_finished_run_without_metrics_is_named(tmp_path):
+    fake_sweep.quickstart(tmp_path)
+    (tmp_path / "score=none" / "seed1" / "metrics.jsonl").unlink()
+    results = read_results(tmp_path)
+    assert notes.missing(results) == ["No metrics of the test: score=none, seed 1"]
 
 
 def test_not_a_results_folder(tmp_path):

@@ -166,6 +166,29 @@ def test_a_baseline_whose_seeds_saw_different_tests_compares_nothing(tmp_path, m
     assert results.not_compared == {"b": reason}
 
 
+@pytest.mark.parametrize(
+    ("lost", "compared", "note"),
+    [
+        ("b", {"c"}, "Not compared with a (not every seed has predictions): b"),
+        (
+            "a",
+            set(),
+            "Not compared with a (the baseline's seeds do not all have predictions): b, c",
+        ),
+    ],
+)
+def test_a_seed_without_predictions_is_no_smaller_mean(tmp_path, many, lost, compared, note):
+    """The table's mean would be of two seeds, and the test beside it of one."""
+    texts = [spoilt(many, 0.5, 0), spoilt(many, 0.6, 1)]
+    results = sweep(tmp_path, a=texts, b=texts, c=texts)
+    (tmp_path / lost / "seed1" / "predictions" / "test.jsonl").unlink()
+    comparisons = compare_with_baseline(results)
+    assert {item.cell for item in comparisons} == compared
+    table = make_table(results, comparisons)
+    assert note in table.notes
+    assert table.missing == [f"No translations of the test: {lost}, seed 1"]
+
+
 def test_nothing_to_compare_with(tmp_path):
     fake_sweep.write_sweep(tmp_path, {"a": {}, "b": {}})
     fake_sweep.write_run(tmp_path / "b" / "seed0", hypotheses=["x"], done=fake_sweep.done())

@@ -31,6 +31,12 @@ def test_any_reference_makes_a_translation_right(results):
     assert "equals a reference" not in translations.translations_html({}, {("a", ("x",)): made})
 
 
+def test_a_search_without_an_allowed_translation_has_no_log_probability():
+    line = fake_sweep.line(0, ("a", "x", []), "") | {"score": None}
+    made = [translations.Translation("cell", 0, line)]
+    assert "log p -inf" in translations.translations_html({("a", ("x",)): made}, {})
+
+
 def test_what_is_past_the_budget_is_left_out_and_counted(results, monkeypatch):
     tested = translations.tested_translations(results)
     whole = translations.translations_html({}, tested)
