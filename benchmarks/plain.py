@@ -13,7 +13,7 @@ import numpy as np
 from seq2seq_jax.benchmarking import measured_step, workloads
 from seq2seq_jax.data import buckets
 from seq2seq_jax.decoding import batches, search, shrinking, topk, translate
-from seq2seq_jax.models import layers
+from seq2seq_jax.models import decoders, layers, recurrent
 from seq2seq_jax.training import compiled, deferred, losses
 from seq2seq_jax.types import PAD
 
@@ -92,6 +92,8 @@ PLAIN = {
     "deferred": Plain(deferred, "deferred", lambda function: function),
     "loss": Plain(losses, "cross_entropy", cross_entropy),
     "exponential": Plain(losses, "_compare", compare),
+    "inputs_ahead": Plain(recurrent, "inputs_ahead", lambda numbers: False),
+    "attention_apart": Plain(decoders.RecurrentDecoder, "attends_apart", lambda: False),
     "rematerialisation": Plain(jax, "checkpoint", lambda function, **_: function),
     "forced": Plain(measured_step, "is_forced", lambda config: False),
     "matrices": Plain(layers, "product", product),

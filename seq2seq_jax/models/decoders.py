@@ -7,11 +7,11 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float, Key
 
-from seq2seq_jax.models.attention.mechanism import Source, make_attention
+from seq2seq_jax.models.attention.mechanism import Source, all_steps, make_attention
 from seq2seq_jax.models.attention.scores import AttentionState
 from seq2seq_jax.models.encoders import Memory
-from seq2seq_jax.models.layers import Embedding, Linear, Noise, OutputLayer, product
-from seq2seq_jax.models.recurrent import CELLS, Carry, make_cell
+from seq2seq_jax.models.layers import Embedding, Linear, Noise, OutputLayer, drop_at, product
+from seq2seq_jax.models.recurrent import CELLS, Carry, make_cell, unroll
 from seq2seq_jax.rng import named
 
 
@@ -221,38 +221,82 @@ class RecurrentDecoder(Decoder):
         source: Source,
         noise: Noise | None = None,
     ) -> tuple[RecurrentState, Float[Array, "B H"]]:
-        at_step = noise
-        if noise is not None:
-            at_step = noise if self.same_over_time else noise.at(state.attention.step)
-            x_BE = at_step.at("decoder/input").drop_input(x_BE)
+        step = state.attention.step
+
+        def drop(kind, name, x_BD):
+            return self._drop(noise, kind, name, x_BD[:, None], step[None])[:, 0]
+
+        x_BE = drop(Noise.drop_input, "input", x_BE)
         fed = jnp.concatenate([x_BE, state.attentional_BH], -1) if self.input_feeding else x_BE
         if self.order != "luong":
             query_BH = state.outputs[0 if self.order == "gnmt" else -1]
             context_BM, attention = self.attention(query_BH, source, state.attention, noise)
-        carries, outputs, x = [], [], fed
-        for layer, cell in enumerate(self.cells):
-            inputs = jnp.concatenate([x, context_BM], axis=-1) if self._fed(layer) else x
-            carries.append(cell(state.carries[layer], inputs))
-            h_BH = carries[-1][0]
-            if at_step is not None:
-                h_BH = at_step.at(f"decoder/layer{layer}").drop_output(h_BH)
-            x = x + h_BH if self.residual and layer > 0 else h_BH
-            outputs.append(x)
-        if self.order == "luong":
-            context_BM, attention = self.attention(x, source, state.attention, noise)
-        attentional_BH = self._combine(fed, x, context_BM)
-        readout_BH = attentional_BH
-        if at_step is not None:
-            readout_BH = at_step.at("decoder/readout").drop_output(readout_BH)
-        return RecurrentState(tuple(carries), tuple(outputs), attentional_BH, attention), readout_BH
+        carries = []
 
-    def _combine(self, x_BD, h_BH, context_BM) -> Float[Array, "B H"]:
+        def advance(layer, x):
+            inputs = jnp.concatenate([x, context_BM], axis=-1) if self._fed(layer) else x
+            carries.append(self.cells[layer](state.carries[layer], inputs))
+            return carries[-1][0]
+
+        outputs = self._layers(advance, fed, drop)
+        if self.order == "luong":
+            context_BM, attention = self.attention(outputs[-1], source, state.attention, noise)
+        attentional_BH = self._combine(fed, outputs[-1], context_BM)
+        readout_BH = drop(Noise.drop_output, "readout", attentional_BH)
+        return RecurrentState(tuple(carries), outputs, attentional_BH, attention), readout_BH
+
+    def forced(
+        self,
+        state: RecurrentState,
+        source: Source,
+        x_BTE: Float[Array, "B T E"],
+        noise: Noise | None = None,
+    ) -> tuple[Float[Array, "B T H"], Float[Array, "B T N S"]]:
+        """See `Decoder`. All steps attend and make their readouts together where no step needs
+        what the one before has made of its context; the layers are then unrolled one by one."""
+        if not self.attends_apart():
+            return super().forced(state, source, x_BTE, noise)
+        step_T = state.attention.step + jnp.arange(x_BTE.shape[1])
+
+        def drop(kind, name, x_BTD):
+            return self._drop(noise, kind, name, x_BTD, step_T)
+
+        def advance(layer, x_BTD):
+            return unroll(self.cells[layer], x_BTD, start=state.carries[layer])[1]
+
+        x_BTE = drop(Noise.drop_input, "input", x_BTE)
+        h_BTH = self._layers(advance, x_BTE, drop)[-1]
+        context_BTM, alignment_BTNS = all_steps(
+            self.attention, h_BTH, source, state.attention, noise
+        )
+        attentional_BTH = self._combine(x_BTE, h_BTH, context_BTM)
+        return drop(Noise.drop_output, "readout", attentional_BTH), alignment_BTNS
+
+    def attends_apart(self) -> bool:
+        """Whether the states of all steps are known before any of them attends, gold being fed."""
+        return self.order == "luong" and not self.input_feeding and self.attention.independent
+
+    def _layers(self, advance, x, drop) -> tuple[Float[Array, "*N H"], ...]:
+        """Each layer's output, where `advance(layer, x)` gives that of its cell."""
+        outputs = []
+        for layer in range(len(self.cells)):
+            h = drop(Noise.drop_output, f"layer{layer}", advance(layer, x))
+            x = x + h if self.residual and layer > 0 else h
+            outputs.append(x)
+        return tuple(outputs)
+
+    def _drop(self, noise, kind, name, x_BTD, step_T) -> Float[Array, "B T D"]:
+        if noise is None:
+            return x_BTD
+        return drop_at(noise.at(f"decoder/{name}"), kind, x_BTD, step_T, self.same_over_time)
+
+    def _combine(self, x, h, context) -> Float[Array, "*N H"]:
         if self.gate is None:
-            return jnp.tanh(self.combine(jnp.concatenate([context_BM, h_BH], axis=-1)))
-        z_BH = jax.nn.sigmoid(self.gate(jnp.concatenate([x_BD, h_BH, context_BM], axis=-1)))
-        kernel, context = self.combine.kernel[...], context_BM.shape[-1]
-        of_context = product(context_BM, kernel[:context], self.combine.dtype)
-        of_state = product(h_BH, kernel[context:], self.combine.dtype)
-        gates = {"source": (z_BH, 1.0), "target": (1.0, z_BH), "both": (z_BH, 1 - z_BH)}
+            return jnp.tanh(self.combine(jnp.concatenate([context, h], axis=-1)))
+        z = jax.nn.sigmoid(self.gate(jnp.concatenate([x, h, context], axis=-1)))
+        kernel, width = self.combine.kernel[...], context.shape[-1]
+        of_context = product(context, kernel[:width], self.combine.dtype)
+        of_state = product(h, kernel[width:], self.combine.dtype)
+        gates = {"source": (z, 1.0), "target": (1.0, z), "both": (z, 1 - z)}
         of_context_gate, of_state_gate = gates[self.gated]
         return jnp.tanh(of_context_gate * of_context + of_state_gate * of_state)

@@ -184,3 +184,15 @@ def drop(
     shape = (x.shape[0], 1, x.shape[2]) if over_time else x.shape
     keep = jax.random.bernoulli(key, 1 - rate, shape)
     return jnp.where(keep, x / (1 - rate), 0.0)
+
+
+def drop_at(
+    noise: Noise, drop, x_BTD: Float[Array, "B T D"], position_T: Int[Array, " T"], same: bool
+) -> Float[Array, "B T D"]:
+    """Dropout whose mask at a position is the same all at once as step by step.
+
+    `drop`: Noise.drop_input or Noise.drop_output. `same`: one mask for all positions.
+    """
+    if same:
+        return drop(noise, x_BTD, over_time=True)
+    return jax.vmap(lambda at, x_BD: drop(noise.at(at), x_BD), (0, 1), 1)(position_T, x_BTD)

@@ -45,14 +45,19 @@ class Cell(nnx.Module):
         """Zeros."""
         return tuple(jnp.zeros((batch, self.width)) for _ in range(self.carries))
 
-    def inputs(self, x: Float[Array, "B D"]) -> Float[Array, "B G"]:
+    def inputs(self, x: Float[Array, "*N D"]) -> Float[Array, "*N G"]:
+        """W x + b, which needs no carry."""
         return add_bias(product(x, self.input_kernel[...], self.dtype), self.bias[...])
 
     def recurrence(self, h: Float[Array, "B H"]) -> Float[Array, "B G"]:
         return product(h, self.recurrent_kernel[...], self.dtype)
 
-    def __call__(self, carry: Carry, x: Float[Array, "B D"]) -> Carry:
+    def update(self, carry: Carry, inputs_BG: Float[Array, "B G"]) -> Carry:
+        """The next carry, from what `inputs` makes of x."""
         raise TypeError(f"{type(self).__name__} is an abstract cell")
+
+    def __call__(self, carry: Carry, x: Float[Array, "B D"]) -> Carry:
+        return self.update(carry, self.inputs(x))
 
 
 class Elman(Cell):
@@ -60,9 +65,9 @@ class Elman(Cell):
 
     gates = 1
 
-    def __call__(self, carry: Carry, x: Float[Array, "B D"]) -> Carry:
+    def update(self, carry: Carry, inputs_BG: Float[Array, "B G"]) -> Carry:
         (h,) = carry
-        return (jnp.tanh(self.inputs(x) + self.recurrence(h)),)
+        return (jnp.tanh(inputs_BG + self.recurrence(h)),)
 
 
 class GRU(Cell):
@@ -78,9 +83,9 @@ class GRU(Cell):
         super().__init__(inputs, width, key=key, dtype=dtype)
         self.reset_bias = nnx.Param(jnp.zeros(width))
 
-    def __call__(self, carry: Carry, x: Float[Array, "B D"]) -> Carry:
+    def update(self, carry: Carry, inputs_BG: Float[Array, "B G"]) -> Carry:
         (h,) = carry
-        xr, xz, xn = jnp.split(self.inputs(x), 3, axis=-1)
+        xr, xz, xn = jnp.split(inputs_BG, 3, axis=-1)
         hr, hz, hn = jnp.split(self.recurrence(h), 3, axis=-1)
         r, z = jax.nn.sigmoid(xr + hr), jax.nn.sigmoid(xz + hz)
         n = jnp.tanh(xn + r * add_bias(hn, self.reset_bias[...]))
@@ -103,9 +108,9 @@ class LSTM(Cell):
         super().__init__(inputs, width, key=key, dtype=dtype)
         self.bias[...] = self.bias[...].at[width : 2 * width].set(forget_bias)
 
-    def __call__(self, carry: Carry, x: Float[Array, "B D"]) -> Carry:
+    def update(self, carry: Carry, inputs_BG: Float[Array, "B G"]) -> Carry:
         h, c = carry
-        i, f, g, o = jnp.split(self.inputs(x) + self.recurrence(h), 4, axis=-1)
+        i, f, g, o = jnp.split(inputs_BG + self.recurrence(h), 4, axis=-1)
         c = jax.nn.sigmoid(f) * c + jax.nn.sigmoid(i) * jnp.tanh(g)
         return jax.nn.sigmoid(o) * jnp.tanh(c), c
 
@@ -120,23 +125,46 @@ def make_cell(
     return CELLS[name](inputs, width, key=key, dtype=dtype, **options)
 
 
-def unroll(
-    cell: Cell, x_BSD: Float[Array, "B S D"], valid_BS: Bool[Array, "B S"], *, reverse: bool = False
-) -> tuple[Carry, Float[Array, "B S H"]]:
-    """Runs the cell from zeros over the valid positions; gives the last carry and all outputs.
+# Numbers that the inputs of one step may be on a CPU to be made before the scan, of all steps at
+# once: small products gain by it, where larger ones lose more by the way to memory and back.
+AHEAD = 2**16
 
-    Padding leaves the carry as it is and outputs zeros, in both directions: a backward pass starts
-    at the last real token of each row, whatever padding stands behind it.
+
+def inputs_ahead(numbers: int) -> bool:
+    """Whether W x of all steps, so many numbers each, is one product before the scan."""
+    return jax.default_backend() != "cpu" or numbers <= AHEAD
+
+
+def unroll(
+    cell: Cell,
+    x_BSD: Float[Array, "B S D"],
+    valid_BS: Bool[Array, "B S"] | None = None,
+    *,
+    start: Carry | None = None,
+    reverse: bool = False,
+) -> tuple[Carry, Float[Array, "B S H"]]:
+    """Runs the cell over the valid positions; gives the last carry and all outputs.
+
+    It starts from zeros where no `start` is given, and all positions are valid where none are
+    named. Padding leaves the carry as it is and outputs zeros, in both directions: a backward pass
+    starts at the last real token of each row, whatever padding stands behind it.
     """
+    ahead = inputs_ahead(x_BSD.shape[0] * cell.gates * cell.width)
+    step = cell.update if ahead else cell
 
     def body(carry, inputs):
         x_BD, valid_B = inputs
+        new = step(carry, x_BD)
+        if valid_B is None:
+            return new, new[0]
         valid_B1 = valid_B[:, None]
-        new = jax.tree.map(lambda n, o: jnp.where(valid_B1, n, o), cell(carry, x_BD), carry)
+        new = jax.tree.map(lambda n, o: jnp.where(valid_B1, n, o), new, carry)
         return new, jnp.where(valid_B1, new[0], 0.0)
 
-    inputs = (x_BSD.swapaxes(0, 1), valid_BS.T)
-    carry, h_SBH = jax.lax.scan(body, cell.start(x_BSD.shape[0]), inputs, reverse=reverse)
+    x_SBD = x_BSD.swapaxes(0, 1)
+    inputs = (cell.inputs(x_SBD) if ahead else x_SBD, None if valid_BS is None else valid_BS.T)
+    start = cell.start(x_BSD.shape[0]) if start is None else start
+    carry, h_SBH = jax.lax.scan(body, start, inputs, reverse=reverse)
     return carry, h_SBH.swapaxes(0, 1)
 
 

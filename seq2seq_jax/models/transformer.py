@@ -16,7 +16,7 @@ from seq2seq_jax.models.attention.mechanism import Source
 from seq2seq_jax.models.attention.scores import AttentionState
 from seq2seq_jax.models.decoders import Decoder
 from seq2seq_jax.models.encoders import Memory
-from seq2seq_jax.models.layers import Embedding, Linear, Noise
+from seq2seq_jax.models.layers import Embedding, Linear, Noise, drop_at
 from seq2seq_jax.models.positions import POSITIONS
 from seq2seq_jax.models.transformer_layers import (
     Cache,
@@ -24,7 +24,6 @@ from seq2seq_jax.models.transformer_layers import (
     Layer,
     LayerNorm,
     Where,
-    drop_at,
 )
 from seq2seq_jax.rng import named
 from seq2seq_jax.types import PAD

@@ -9,7 +9,7 @@ from jaxtyping import Array, Bool, Float, Int, Key
 
 from seq2seq_jax.models.attention.mechanism import Source, all_steps, make_attention
 from seq2seq_jax.models.attention.scores import AttentionState
-from seq2seq_jax.models.layers import Linear, Narrowing, Noise, add_bias, contract
+from seq2seq_jax.models.layers import Linear, Narrowing, Noise, add_bias, contract, drop_at
 from seq2seq_jax.models.positions import Positions
 from seq2seq_jax.rng import named
 
@@ -219,15 +219,3 @@ class DecoderLayer(Layer):
             "cross", self.cross_norm, sublayer, x_BTH, where, noise
         )
         return self._mlp(x_BTH, where, noise), cache, alignment_BTNS
-
-
-def drop_at(
-    noise: Noise, drop, x_BTD: Float[Array, "B T D"], position_T: Int[Array, " T"], same: bool
-) -> Float[Array, "B T D"]:
-    """Dropout whose mask at a position is the same all at once as step by step.
-
-    `drop`: Noise.drop_input or Noise.drop_output. `same`: one mask for all positions.
-    """
-    if same:
-        return drop(noise, x_BTD, over_time=True)
-    return jax.vmap(lambda at, x_BD: drop(noise.at(at), x_BD), (0, 1), 1)(position_T, x_BTD)

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from flax import nnx
 
+from seq2seq_jax.models.decoders import Decoder
 from seq2seq_jax.models.encoders import Memory
 from seq2seq_jax.models.layers import Noise
 from seq2seq_jax.models.recurrent import CELLS
@@ -98,7 +99,10 @@ CASES = [
 
 
 def decoder_model(settings):
-    keys = {KEYS.get(name, f"decoder.{name}"): value for name, value in settings.items()}
+    keys = {
+        name if "." in name else KEYS.get(name, f"decoder.{name}"): value
+        for name, value in settings.items()
+    }
     return small_model(**keys)
 
 
@@ -133,6 +137,46 @@ def test_logits_and_alignments_one_by_one():
     logits_BTV, alignment_BTNS = decode(graphdef, params, memory())
     np.testing.assert_allclose(logits_BTV, want_BTV, **ROUNDING)
     np.testing.assert_allclose(alignment_BTNS, want_BTNS, **ROUNDING)
+
+
+@pytest.mark.parametrize("same", [False, True])
+@pytest.mark.parametrize(
+    "case",
+    [
+        {"layers": 2, "residual": True, "gate": "both"},
+        {"heads": 2, "attention.window": "local_m", "attention.window_width": 1},
+        {"score": "concat", "attention.normalizer": "gumbel"},
+    ],
+    ids=lambda case: ",".join(map(str, case.values())),
+)
+def test_all_steps_at_once_are_the_steps_one_by_one(case, same):
+    """From any step on, with all that is drawn: dropout of everything, and the normaliser's."""
+    settings = {"cell": "gru", "order": "luong", **case, "dropout.same_over_time": same}
+    graphdef, params = decoder_model(settings)
+    noise = Noise(jax.random.key(3), jnp.float32(0.3), jnp.float32(0.3))
+
+    @jax.jit
+    def both(params):
+        decoder = nnx.merge(graphdef, params).decoder
+        state, source = decoder.start(memory())
+        state = state._replace(attention=state.attention._replace(step=jnp.int32(1)))
+        arguments = state, source, decoder.embedding(jnp.asarray(FED)), noise
+        return decoder.forced(*arguments), Decoder.forced(decoder, *arguments)
+
+    assert nnx.merge(graphdef, params).decoder.attends_apart()
+    for at_once, one_by_one in zip(*both(params), strict=True):
+        np.testing.assert_allclose(at_once, one_by_one, **ROUNDING)
+
+
+@pytest.mark.parametrize(
+    "case",
+    [{"feeding": True}, {"order": "bahdanau"}, {"order": "gnmt"}, {"memory_term": "coverage"}]
+    + [{"attention.window": window} for window in ("monotonic", "chunkwise")],
+    ids=lambda case: str(*case.values()),
+)
+def test_a_step_that_needs_the_one_before_waits_for_it(case):
+    graphdef, params = decoder_model({"order": "luong", "score": "concat", **case})
+    assert not nnx.merge(graphdef, params).decoder.attends_apart()
 
 
 def test_gnmt_with_one_layer_is_bahdanau():

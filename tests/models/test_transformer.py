@@ -11,10 +11,9 @@ from seq2seq_jax import config as configs
 from seq2seq_jax import config_checks as checks
 from seq2seq_jax.models import layers
 from seq2seq_jax.models.encoders import Memory
-from seq2seq_jax.models.layers import Noise
+from seq2seq_jax.models.layers import Noise, drop_at
 from seq2seq_jax.models.positions import POSITIONS, Learned
 from seq2seq_jax.models.seq2seq import DECODERS, ENCODERS, build
-from seq2seq_jax.models.transformer_layers import drop_at
 from seq2seq_jax.types import BOS, InputError
 from tests import reference, reference_transformer
 from tests.small import (

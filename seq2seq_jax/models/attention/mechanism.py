@@ -82,7 +82,8 @@ class Attention(nnx.Module):
 
     With N > 1 heads each has its own score, window and normaliser on its own projections of query
     and memory, to H/N and M/N, and the contexts are joined: W_o [c_1; ...; c_N] (Vaswani et al.
-    2017, section 3.2.2). One head projects nothing. `context_width` is M.
+    2017, section 3.2.2). One head projects nothing. `context_width` is M; `independent` says that
+    no step needs what the step before has attended to.
     """
 
     def __init__(self, config, query: int, memory: int, *, key: Key[Array, ""], dtype: str):
@@ -107,6 +108,7 @@ class Attention(nnx.Module):
         self.head = create(jax.vmap(jax.random.fold_in, (None, 0))(key, jnp.arange(heads)))
         self.covers = config.memory_term == "coverage"
         self.moves = WINDOWS[config.window].remembers_position
+        self.independent = config.memory_term == "none" and not self.moves
 
     def _split(self, x: Float[Array, "*B W"], project: Linear | None) -> Float[Array, "*B N D"]:
         x = x if project is None else project(x)
@@ -195,6 +197,7 @@ class FixedContext(nnx.Module):
 
     def __init__(self, fixed_context: str, memory: int):
         self.context_width = memory if fixed_context == "every_input" else 0
+        self.independent = True
 
     def prepare(self, memory: Memory, temperature: Float[Array, ""]) -> Source:
         context_BM = memory.summary_BM[:, : self.context_width]
@@ -231,7 +234,7 @@ def all_steps(
     state: AttentionState,
     noise: Noise | None = None,
 ) -> tuple[Float[Array, "B T M"], Float[Array, "B T N S"]]:
-    """Contexts and alignments of T steps from `state` on, where none needs the step before.
+    """Contexts and alignments of T steps from `state` on, of attention that is `independent`.
 
     That is every score, normaliser, and the windows global, local_m and local_p, without memory
     terms. At once, except for `joint` scores: one step after the other, they make one S x A array
