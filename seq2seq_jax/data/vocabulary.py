@@ -57,9 +57,6 @@ class Vocabulary:
     def __len__(self) -> int:
         return len(self.tokens)
 
-    def token(self, index: int) -> str:
-        return self.tokens[index]
-
     @functools.cached_property
     def _ids(self) -> dict[str, int]:
         return {token: i for i, token in enumerate(self.tokens) if i >= len(SPECIALS)}
@@ -88,13 +85,9 @@ class Vocabulary:
 
     def decode(self, ids: Iterable[SupportsIndex]) -> str:
         """The text up to the first EOS, without special tokens; UNK reads `<unk>`."""
-        tokens = []
-        for i in map(operator.index, ids):
-            if i == EOS:
-                break
-            if i >= UNK:
-                tokens.append(self.tokens[i])
-        return self.join(tokens)
+        ids = [*map(operator.index, ids)]
+        before = ids[: ids.index(EOS)] if EOS in ids else ids
+        return self.join([self.tokens[i] for i in before if i >= UNK])
 
     def join(self, tokens: Sequence[str]) -> str:
         """The text that the tokens stand for."""

@@ -1,5 +1,6 @@
 """From source ids to translations on the host: batching, one jitted search, order kept."""
 
+import math
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
@@ -155,18 +156,20 @@ class Translator:
     def _begin(self, params, sources, chunk: Sequence[int], rows: int, strategy, first: int):
         """Starts the search for one batch, filled up to `rows`; nothing waits for its end."""
         width = _round_up(max(len(sources[i]) for i in chunk), WIDTH_STEP)
+        length_B, limit_B = np.zeros((2, rows), np.int32)
+        length_B[: len(chunk)] = [len(sources[i]) for i in chunk]
+        limit_B[: len(chunk)] = [self.limit(len(sources[i]) - 1) for i in chunk]
         source_BS = np.full((rows, width), PAD, np.int32)
-        limit_B, place_B2 = np.zeros(rows, np.int32), np.zeros((rows, 2), np.int32)
-        for row, i in enumerate(chunk):
-            source_BS[row, : len(sources[i])] = sources[i]
-            limit_B[row] = self.limit(len(sources[i]) - 1)
-            if isinstance(strategy, Sample):
-                line, draw = divmod(i, strategy.draws)
-                place_B2[row] = first + line, draw
+        source_BS[np.arange(width) < length_B[:, None]] = np.concatenate(
+            [sources[i] for i in chunk]
+        )
         params, positions = tuple(params), self.limit(width)
         if strategy is None:
             return self._greedy(params, source_BS, limit_B, self.temperature, positions)
         if isinstance(strategy, Sample):
+            place_B2 = np.zeros((rows, 2), np.int32)
+            place_B2[: len(chunk)] = [divmod(i, strategy.draws) for i in chunk]
+            place_B2[: len(chunk), 0] += first
             return self._sample(
                 params,
                 source_BS,
@@ -190,26 +193,27 @@ class Translator:
         )
 
     def _translations(self, sources, found: Hypotheses) -> list[list[Translation]]:
-        rows = zip(*jax.device_get(found), strict=True)
+        # Whole arrays become lists at once, which number by number takes longer.
+        *numbers, alignment_BNTS = jax.device_get(found)
+        rows = zip(*(array.tolist() for array in numbers), alignment_BNTS, strict=True)
         return [
             [
                 self._translation(source, *hypothesis)
                 for n, hypothesis in enumerate(zip(*row, strict=True))
-                if n == 0 or np.isfinite(hypothesis[1])
+                if n == 0 or math.isfinite(hypothesis[1])
             ]
             for source, row in zip(sources, rows, strict=False)
         ]
 
-    def _translation(self, source_ids, token_T, score, log_p, alignment_TS) -> Translation:
-        ids = token_T.tolist()
+    def _translation(self, source_ids, ids, score, log_p, alignment_TS) -> Translation:
         # Up to the end token, itself included; a hypothesis cut by its limit has none.
-        ends = (place + (i == EOS) for place, i in enumerate(ids) if i in (EOS, PAD))
-        length = next(ends, len(ids))
+        length = ids.index(EOS) + 1 if EOS in ids else len(ids) - ids.count(PAD)
+        ids, source_ids = ids[:length], np.asarray(source_ids).tolist()
         return Translation(
-            self.target.decode(ids[:length]),
-            float(score),
-            float(log_p),
-            [self.target.token(i) for i in ids[:length]],
-            [self.source.token(int(i)) for i in source_ids],
+            self.target.decode(ids),
+            score,
+            log_p,
+            [self.target.tokens[i] for i in ids],
+            [self.source.tokens[i] for i in source_ids],
             alignment_TS[:length, : len(source_ids)],
         )

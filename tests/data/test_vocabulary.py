@@ -64,7 +64,7 @@ def test_encode_ends_in_eos_and_decode_inverts_it(kind):
         assert ids[-1] == EOS
         assert all(i >= len(SPECIALS) for i in ids[:-1])
         assert vocabulary.decode([BOS, *ids, PAD, ids[0]]) == vocabulary.normalize_text(text)
-        assert [vocabulary.token(i) for i in ids[:-1]] == vocabulary.tokenize(text)
+        assert [vocabulary.tokens[i] for i in ids[:-1]] == vocabulary.tokenize(text)
 
 
 @pytest.mark.parametrize("kind", KINDS)
