@@ -106,6 +106,7 @@ PLAIN = {
     "top_k": Plain(topk, "top_k", jax.lax.top_k),
     "two_sizes": Plain(batches, "cut_batches", cut_batches),
     "one_ahead": Plain(translate, "_one_ahead", iter),
+    "uncollected": Plain(translate, "_uncollected", contextlib.nullcontext),
     "shrinking": Plain(shrinking, "half_of", lambda rows: 0),
     "compiled_ahead": Plain(compiled.CompiledStep, "ahead", lambda *_, **__: None),
     "shapes": Plain(buckets, "_candidates", lambda x_N: np.unique(-(-x_N // 8) * 8)),

@@ -1,8 +1,10 @@
 """From source ids to translations on the host: batching, one jitted search, order kept."""
 
+import contextlib
+import gc
 import math
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from functools import partial
 from typing import Any, NamedTuple, TypeVar
 
@@ -52,6 +54,19 @@ def _one_ahead(items: Iterable[T]) -> Iterator[T]:
         if len(held) > 1:
             yield held.popleft()
     yield from held
+
+
+@contextlib.contextmanager
+def _uncollected() -> Generator[None, None, None]:
+    """Without Python's garbage collector: a search makes many small objects and no cycles among
+    them, and for so many the collector walks through all that JAX holds, again and again."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
 
 
 class Translator:
@@ -144,14 +159,15 @@ class Translator:
             (chunk, self._begin(params, sources, chunk, rows, strategy, first))
             for chunk, rows in chunks
         )
-        # A search is under way while the texts of the one before are made.
-        for chunk, found in _one_ahead(searches):
-            of_chunk = self._translations([sources[i] for i in chunk], found)
-            results |= zip(chunk, of_chunk, strict=True)
-        return [
-            [one for i in range(start, start + draws) for one in results[i]]
-            for start in range(0, len(sources), draws)
-        ]
+        with _uncollected():
+            # A search is under way while the texts of the one before are made.
+            for chunk, found in _one_ahead(searches):
+                of_chunk = self._translations([sources[i] for i in chunk], found)
+                results |= zip(chunk, of_chunk, strict=True)
+            return [
+                [one for i in range(start, start + draws) for one in results[i]]
+                for start in range(0, len(sources), draws)
+            ]
 
     def _begin(self, params, sources, chunk: Sequence[int], rows: int, strategy, first: int):
         """Starts the search for one batch, filled up to `rows`; nothing waits for its end."""

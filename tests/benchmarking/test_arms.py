@@ -40,7 +40,7 @@ def few():
         patch.setattr(workloads, "EXAMPLES", 30)
         patch.setattr(arms, "full_batch", padded_batch)
         patch.setattr(arms, "SECONDS", 0)
-        patch.setattr(arms, "SENTENCES", {"greedy": 6, "beam": 6})
+        patch.setattr(arms, "SENTENCES", {"greedy": 6, "many": 6, "beam": 6})
         patch.setattr(topk, "BLOCK", 4)  # of 2 x 43 words
         patch.setattr(arms, "FIRST", 4)
         yield
