@@ -171,6 +171,8 @@ KINDS = {
 CONCAT = {"model.attention.score": "concat"}
 BFLOAT16 = {"model.dtype": "bfloat16"}
 BEAM = {"evaluation.beam": 5}
+HALF, MOSTLY = {"teacher_forcing.ratio": 0.5}, {"teacher_forcing.ratio": 0.9}
+DRAWN = {"teacher_forcing.feed": "sample"}
 CASES = (
     Case("deferred", "update", "luong"),
     Case("deferred", "update", "small", (9, 14)),
@@ -184,6 +186,9 @@ CASES = (
     Case("attention_apart", "update", "g2p", (8, 7)),
     Case("rematerialisation", "update", "luong", (12, 12), CONCAT),
     Case("rematerialisation", "update", "small", (12, 32), CONCAT),
+    Case("some_rows", "update", "luong", changes=HALF),
+    Case("some_rows", "update", "luong", changes=MOSTLY),
+    Case("some_rows", "update", "luong", changes=HALF | DRAWN),
     Case("forced", "update", "luong"),
     Case("matrices", "update", "transformer"),
     Case("bfloat16", "update", "luong", changes=BFLOAT16),

@@ -69,7 +69,7 @@ def parts(config, batch, graphdef, lane) -> Iterator[Part]:
         if is_forced(config):
             return unroll_forced(*arguments).readout_BTH
         ratio = jnp.float32(config.teacher_forcing.ratio)
-        return unroll(*arguments, ratio, lane.key, batch.index_B).readout_BTH
+        return unroll(*arguments, ratio, lane.key, batch.index_B, alone=True).readout_BTH
 
     def score(params, readout_BTH):
         layer = merged(params).decoder.output_layer()

@@ -1,8 +1,6 @@
 """The training step as the benchmark sees it."""
 
-from collections import Counter
-
-from seq2seq_jax.benchmarking.products import Product, count_products
+from seq2seq_jax.benchmarking.products import Products, count_products
 from seq2seq_jax.training.compiled import CompiledStep
 from seq2seq_jax.training.step import Hyper, make_hyper
 from seq2seq_jax.training.teacher_forcing import ratio_at
@@ -22,7 +20,7 @@ class MeasuredStep(CompiledStep):
         analysis = program.memory_analysis()
         return analysis.temp_size_in_bytes if analysis else 0
 
-    def products(self, state, batch, hyper, key, *, forced: bool, blocks: int) -> Counter[Product]:
+    def products(self, state, batch, hyper, key, *, forced: bool, blocks: int) -> Products:
         """The matrix products of one update, padding and recomputation included, where the loss
         goes through so many blocks of tokens."""
         program = self._jitted.trace(state, batch, hyper, key, forced=forced)

@@ -1,7 +1,6 @@
 """The training step of one run, or of several in one program, as something to time and to weigh."""
 
 import time
-from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -10,7 +9,7 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from seq2seq_jax.benchmarking.measured_step import MeasuredStep, first_hyper, is_forced
-from seq2seq_jax.benchmarking.products import Product
+from seq2seq_jax.benchmarking.products import Products
 from seq2seq_jax.models.seq2seq import initializer
 from seq2seq_jax.rng import named
 from seq2seq_jax.training.losses import loss_blocks
@@ -70,7 +69,7 @@ class Members:
     def state_bytes(self) -> int:
         return sum(leaf.nbytes for leaf in jax.tree.leaves(self.state))
 
-    def products(self, batch: Batch, blocks: int | None = None) -> Counter[Product]:
+    def products(self, batch: Batch, blocks: int | None = None) -> Products:
         """The matrix products of an update whose loss goes through so many blocks of tokens: as
         many as a batch without padding has, or one for each lane, if None."""
         if blocks is None:

@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
@@ -28,14 +28,19 @@ class Product(NamedTuple):
         return 2 * self.batch * self.m * self.k * self.n
 
 
-def count_products(jaxpr: Any, passes: int = 1) -> Counter[Product]:
+Products = Mapping[Product, int | float]  # how often each is done
+
+
+def count_products(jaxpr: Any, passes: int = 1) -> Products:
     """How often each product is done. A scan's body counts once a step; that of a while loop, whose
-    steps the program does not know, `passes` times."""
-    found: Counter[Product] = Counter()
+    steps the program does not know, `passes` times; of branches each as often as the others."""
+    found: dict[Product, int | float] = defaultdict(int)
     for equation in jaxpr.eqns:
         if equation.primitive.name == "dot_general":
             found[_product(equation)] += 1
         times = {"scan": equation.params.get("length"), "while": passes}
+        if equation.primitive.name == "cond":
+            times["cond"] = 1 / len(equation.params["branches"])
         for inner in _programs(equation.params):
             for product, count in count_products(inner, passes).items():
                 found[product] += times.get(equation.primitive.name, 1) * count
@@ -60,11 +65,11 @@ def _product(equation: Any) -> Product:
     return Product(batch, m, k, n, str(left.dtype))
 
 
-def operations(products: Mapping[Product, int]) -> int:
+def operations(products: Products) -> int | float:
     return sum(product.operations * count for product, count in products.items())
 
 
-def seconds_alone(products: Mapping[Product, int]) -> float:
+def seconds_alone(products: Products) -> float:
     """How long the products take by themselves, one after another, each at its own shape."""
     total, covered, spent = operations(products), 0, 0.0
     for product, count in sorted(products.items(), key=lambda item: -item[0].operations * item[1]):

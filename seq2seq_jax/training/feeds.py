@@ -44,6 +44,11 @@ class Feed(NamedTuple):
     top_k: int = 1
     temperature: Float[Array, ""] | float = 1.0
 
+    @property
+    def is_constant_token(self) -> bool:
+        """Whether a token is fed that the logits choose, and no gradient reaches them."""
+        return self.name in ("argmax", "sample") and not self.through
+
     def __call__(self, logits_BV: Logits, keys_B: Keys, embedding: Embedding) -> Fed:
         if not self.through:
             logits_BV = jax.lax.stop_gradient(logits_BV)

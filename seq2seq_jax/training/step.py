@@ -142,6 +142,7 @@ def make_train_step(
                 feed=Feed(forcing.feed, through, forcing.top_k, hyper.feed_temperature),
                 passes=forcing.passes,
                 noise=noise,
+                alone=shards == 1 and axis is None,
             )
         sums = cross_entropy(
             unrolled.readout_BTH,

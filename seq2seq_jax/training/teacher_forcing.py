@@ -18,6 +18,7 @@ from seq2seq_jax.models.decoders import Decoder, DecoderState
 from seq2seq_jax.models.layers import Noise
 from seq2seq_jax.rng import named
 from seq2seq_jax.training.feeds import ARGMAX, Feed
+from seq2seq_jax.training.some_rows import of_some_rows, worth_it
 from seq2seq_jax.types import BOS, PAD
 
 # What every granularity takes and gives.
@@ -125,13 +126,15 @@ def unroll_forced(
 class _Plan(NamedTuple):
     """What is known before the decoder runs, of all positions or of one.
 
-    The gold inputs and their embeddings, where they are fed, and the keys of what is drawn.
+    The gold inputs and their embeddings, where they are fed, the keys of what is drawn, and whether
+    what is predicted here is fed at the next position.
     """
 
     token_BT: Int[Array, "B T"]
     x_BTE: Float[Array, "B T E"]
     gold_BT: Bool[Array, "B T"]
     keys_BT: Key[Array, "B T"]
+    wanted_BT: Bool[Array, "B T"]
 
     def mix(self, chosen):
         """(tokens, vectors): gold where it is fed, else what was chosen."""
@@ -153,6 +156,7 @@ def unroll(
     feed: Feed = ARGMAX,
     passes: int = 0,
     noise: Noise | None = None,
+    alone: bool = False,
 ) -> Unrolled:
     """Feeds gold with probability `ratio`, else what `feed` makes of the prediction before.
 
@@ -162,28 +166,47 @@ def unroll(
     predicted. k = 1 is Mihaylova & Martins (2019), k > 1 Duckworth et al. (2019). Coins and draws
     are the same in every pass and step by step. The pass after k others is fed the right inputs at
     k + 1 positions at least, so that with T - 1 passes nothing differs from step by step.
+
+    `alone`: the batch lies on one device, and under no vmap. Then single tokens are predicted, step
+    by step, for those rows alone that are fed one, where that is quicker; rows that have ended are
+    fed anything.
     """
     positions = target_BT.shape[1]
     token_BT = shift_right(target_BT)
     uniform_BT = GRANULARITIES[granularity](named(key, "coins"), index_B, positions)
+    gold_BT = (uniform_BT < ratio).at[:, 0].set(True)
     plan = _Plan(
         token_BT,
         decoder.embedding(token_BT),
-        (uniform_BT < ratio).at[:, 0].set(True),
+        gold_BT,
         _per_position(_per_example(named(key, "feed"), index_B), positions),
+        jnp.roll(~gold_BT & (target_BT != PAD), -1, axis=1),
     )
     if passes:
         return _in_passes(decoder, state, source, plan, feed, passes, noise)
-    return _step_by_step(decoder, state, source, plan, feed, noise)
+    return _step_by_step(decoder, state, source, plan, feed, noise, alone)
 
 
-def _step_by_step(decoder, state, source, plan: _Plan, feed: Feed, noise) -> Unrolled:
+def _step_by_step(decoder, state, source, plan: _Plan, feed: Feed, noise, alone) -> Unrolled:
+    logits = len(plan.token_BT) * decoder.output_bias.shape[0]
+    sparing = alone and feed.is_constant_token and worth_it(logits)
+
+    def predict(readout_BH, keys_B):
+        return feed(decoder.logits(readout_BH), keys_B, decoder.embedding)
+
+    def choose(readout_BH, now: _Plan):
+        if not sparing:
+            return predict(readout_BH, now.keys_BT)
+        operands = jax.lax.stop_gradient(readout_BH), now.keys_BT
+        token_B = of_some_rows(lambda *rows: predict(*rows)[0], now.wanted_BT, *operands)
+        return token_B, decoder.embedding(token_B)
+
     def step(carry, now: _Plan):
         state, chosen = carry
         token_B, x_BE = now.mix(chosen)
         state, readout_BH = decoder.step(state, x_BE, source, noise)
-        chosen = feed(decoder.logits(readout_BH), now.keys_BT, decoder.embedding)
-        return (state, chosen), (readout_BH, state.attention.alignment_BNS, token_B)
+        outputs = readout_BH, state.attention.alignment_BNS, token_B
+        return (state, choose(readout_BH, now)), outputs
 
     by_time = jax.tree.map(lambda x: x.swapaxes(0, 1), plan)
     start = plan.token_BT[:, 0], plan.x_BTE[:, 0]  # replaced by gold, which has no coin there

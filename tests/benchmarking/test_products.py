@@ -48,6 +48,15 @@ def test_a_loop_of_unknown_length_counts_as_often_as_is_said():
     assert found == [1, 7]
 
 
+def test_branches_count_as_often_as_each_other():
+    def branching(left, right):
+        some = [lambda: left @ right, lambda: left @ right + 1.0, lambda: jnp.zeros((M, N))]
+        return jax.lax.switch(left[0, 0].astype(int), some)
+
+    found = count(branching, (M, K), (K, N))
+    assert found == {Product(1, M, K, N, "float32"): 2 / 3}
+
+
 def test_the_gradient_of_a_product_is_two_more():
     def loss(left, right):
         return jnp.sum(left @ right)

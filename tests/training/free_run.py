@@ -28,6 +28,7 @@ def free_run(
     feed="argmax",
     passes=0,
     model=RECURRENT,
+    alone=False,
 ):
     """What was done along the targets, and the logits."""
     model = nnx.merge(small_model(**dict(model))[0], params)
@@ -43,6 +44,7 @@ def free_run(
         feed=Feed(feed, top_k=3, temperature=jnp.float32(TEMPERATURE)),
         passes=passes,
         noise=noise,
+        alone=alone,
     )
     return unrolled, model.decoder.logits(unrolled.readout_BTH)
 
