@@ -294,10 +294,17 @@ def test_the_commands_search(run, tmp_path, capsys, monkeypatch):
     assert "nothing was written" in printed.err
     assert main(["evaluate", workdir, "--mode=greedy", "--max_length_factor=0.5"]) == 0
     assert main(["evaluate", workdir, "--mode=greedy", "--average=2"]) == 0
-    assert main(["evaluate", workdir, "--mode=greedy", "--batch_size=7"]) == 0
     assert kept == {
         path.name: path.read_bytes() for path in (run.workdir / "predictions").iterdir()
     }
+    # Other batches are the same search, up to the last digit of a score.
+    assert main(["evaluate", workdir, "--mode=greedy", "--batch_size=7"]) == 0
+    again = (run.workdir / "predictions" / "test.jsonl").read_bytes()
+    files = again, kept["test.jsonl"]
+    after, before = ([json.loads(line) for line in file.splitlines()] for file in files)
+    assert [line["hypothesis"] for line in after] == [line["hypothesis"] for line in before]
+    scores = [[line["score"] for line in lines] for lines in (after, before)]
+    np.testing.assert_allclose(*scores, rtol=0, atol=1e-5)
     capsys.readouterr()
     assert main(["translate", workdir, "--nounknown", "1 2"]) == 0
     assert capsys.readouterr().out == "2 1\n"
