@@ -77,8 +77,9 @@ def init_state(
     params: Params, optimizer: optax.GradientTransformation, ema_decay: float
 ) -> TrainState:
     ema = jax.tree.map(jnp.copy, params) if ema_decay else ()
-    opt_state = jax.jit(optimizer.init)(params)  # one program instead of one for each shape
-    return TrainState(params, opt_state, ema, jnp.int32(0), empty_window(), jnp.int32(-1))
+    return TrainState(
+        params, optimizer.init(params), ema, jnp.int32(0), empty_window(), jnp.int32(-1)
+    )
 
 
 def make_train_step(
