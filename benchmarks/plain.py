@@ -40,7 +40,7 @@ def off(optimisation: str) -> Iterator[list[mock.Mock]]:
         yield instead
 
 
-def cross_entropy(readout_BTH, layer, target_BT, smoothing=0.0, *, shards=1, axis=None):
+def cross_entropy(readout_BTH, layer, target_BT, smoothing=0.0, *, axis=None):
     """From the logits of all positions; the gradient is JAX's."""
     logits_BTV = layer(readout_BTH)
     log_p_BTV = jax.nn.log_softmax(logits_BTV)

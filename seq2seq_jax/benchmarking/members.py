@@ -14,6 +14,7 @@ from seq2seq_jax.models.seq2seq import initializer
 from seq2seq_jax.rng import named
 from seq2seq_jax.training.losses import loss_blocks
 from seq2seq_jax.training.member import Lane
+from seq2seq_jax.training.mesh import devices_for
 from seq2seq_jax.training.optimizers import make_optimizer
 from seq2seq_jax.training.population import Alone, Together
 from seq2seq_jax.training.step import make_train_step
@@ -32,7 +33,10 @@ class Members:
     ):
         configs = [lane.config for lane in lanes]
         first, alone = configs[0], len(lanes) == 1
-        layout = Alone(first.data.batch_size) if alone else Together(len(lanes), shared)
+        params = lanes[0].state.params
+        layout = (
+            Alone(first, params) if alone else Together(len(lanes), shared, devices_for(params))
+        )
         optimizer = make_optimizer(first.train)
         step = make_train_step(first, graphdef, optimizer, layout.shards, layout.axis)
         self.step = MeasuredStep(layout.step(step), layout.sharding)
@@ -70,13 +74,14 @@ class Members:
         return sum(leaf.nbytes for leaf in jax.tree.leaves(self.state))
 
     def products(self, batch: Batch, blocks: int | None = None) -> Products:
-        """The matrix products of an update whose loss goes through so many blocks of tokens: as
-        many as a batch without padding has, or one for each lane, if None."""
+        """The matrix products of an update, on all devices, whose loss goes through so many blocks
+        of tokens: as many as a batch without padding has, or one for each lane, if None."""
         if blocks is None:
             full_BT = np.full(batch.target_BT.shape[-2:], EOS)
             blocks, _ = loss_blocks(full_BT, self.shards)
         arguments = self.state, self.place(batch), *self._rest
-        return self.step.products(*arguments, forced=self._forced, blocks=blocks)
+        own = self.step.products(*arguments, forced=self._forced, blocks=blocks / self.shards)
+        return {product: self.shards * count for product, count in own.items()}
 
 
 def make_lanes(configs: Sequence[ConfigDict], sizes: Sequence[int]) -> tuple[Any, list[Lane]]:

@@ -1,5 +1,6 @@
 """What the commands share: flags, the device, the compilation cache."""
 
+import contextlib
 import os
 import platform as machine
 import re
@@ -14,6 +15,7 @@ from ml_collections import config_flags
 
 from seq2seq_jax import config as configs
 from seq2seq_jax.config_checks import CHOICES, nearest
+from seq2seq_jax.processor import cores
 from seq2seq_jax.types import InputError
 
 PLATFORMS = {"cpu": "cpu", "gpu": "cuda", "tpu": "tpu"}
@@ -168,6 +170,7 @@ def use_platform(platform: str | None) -> None:
     use_compilation_cache()
     import jax
 
+    use_cores()
     try:
         devices = jax.devices(platform)
     except RuntimeError as error:
@@ -178,8 +181,20 @@ def use_platform(platform: str | None) -> None:
         ) from None
     kind = devices[0].device_kind
     kind = "" if kind == devices[0].platform else f" ({kind})"
-    count = f"{len(devices)} x " if len(devices) > 1 else ""
+    several = len(devices) > 1 and devices[0].platform != "cpu"
+    count = f"{len(devices)} x " if several else ""
     print(f"device: {count}{devices[0].platform}{kind}", file=sys.stderr, flush=True)
+
+
+def use_cores() -> None:
+    """Each core is a device of JAX's CPU, unless somebody has said how many devices that has; which
+    of them are used is decided where it is known what for (`training.mesh.devices_for`)."""
+    import jax
+
+    said = "host_platform_device_count" in os.environ.get("XLA_FLAGS", "")
+    if not said and jax.config.jax_num_cpu_devices < 1:
+        with contextlib.suppress(RuntimeError):  # JAX has begun already, as in a notebook
+            jax.config.update("jax_num_cpu_devices", cores())
 
 
 def use_compilation_cache() -> None:

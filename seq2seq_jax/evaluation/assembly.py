@@ -106,22 +106,17 @@ def validation(config: ConfigDict, evaluator: Evaluator) -> Callable[..., dict[s
 
     def validate(params, step: int) -> dict[str, float]:
         modes, limit = config.evaluation.modes, config.evaluation.max_examples
-        metrics = evaluator(params, "valid", modes, limit).metrics
+        # From the host, if there are several devices: one of them evaluates.
+        metrics = evaluator(jax.device_put(params), "valid", modes, limit).metrics
         return {f"valid/{name}": value for name, value in metrics.items()}
 
     return validate
 
 
-def finish(
-    config: ConfigDict, workdir: Path, evaluator: Evaluator, like, sharding, result: Result
-) -> None:
-    """Tests the best parameters of a trained run and writes DONE.
-
-    `like` and `sharding` are the parameters' shapes, and where the validation had them, so that
-    its programs serve again.
-    """
+def finish(config: ConfigDict, workdir: Path, evaluator: Evaluator, like, result: Result) -> None:
+    """Tests the best parameters of a trained run and writes DONE; `like`: their shapes."""
     best = restore_best(workdir / "checkpoints", like)
-    params = jax.device_put(best.tree, sharding)
+    params = jax.device_put(best.tree)
     modes = [mode for mode in MODES if mode != "beam" or config.evaluation.beam > 1]
     metrics = evaluate(workdir, evaluator, params, best.step, "test", modes)["metrics"]
     show(workdir, evaluator.translator, [params], config.evaluation.show)

@@ -1,7 +1,6 @@
 """Where a run happened: versions, device, commit, command; kept beside its results."""
 
 import importlib.metadata
-import os
 import platform
 import shlex
 import subprocess
@@ -13,6 +12,7 @@ import jax
 
 from seq2seq_jax.config import PROJECT
 from seq2seq_jax.files import write_json
+from seq2seq_jax.processor import cores
 
 PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "grain", "numpy", "sacrebleu")
 
@@ -20,13 +20,14 @@ PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "grain", "nump
 def environment() -> dict[str, Any]:
     """What a reader of the results has to know to get them again."""
     devices = jax.local_devices()
+    on_cpu = devices[0].platform == "cpu"
     return {
         "versions": {"python": platform.python_version()}
         | {name: importlib.metadata.version(name) for name in PACKAGES},
         "platform": devices[0].platform,
-        "device": _processor() if devices[0].platform == "cpu" else devices[0].device_kind,
-        "devices": len(devices),
-        "cores": _cores(),
+        "device": _processor() if on_cpu else devices[0].device_kind,
+        "devices": 1 if on_cpu else len(devices),  # those of a CPU are its cores
+        "cores": cores(),
         "commit": _commit(),
         "command": shlex.join(["python", "-m", "seq2seq_jax", *sys.argv[1:]]),
     }
@@ -44,10 +45,6 @@ def _processor() -> str:
         lines = []
     names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
     return names[0] if names else platform.machine()
-
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _commit() -> str:

@@ -73,7 +73,7 @@ def train_population(workdirs: Sequence[str | Path]) -> dict[Path, str]:
         try:
             if isinstance(end, TrainingError):
                 raise end
-            finish(member.config, folder, evaluators[folder], parts.like, None, end)
+            finish(member.config, folder, evaluators[folder], parts.like, end)
         except InputError as error:
             groups.lose(folder, str(error))
             failed[folder] = str(error)
@@ -98,10 +98,5 @@ def _lane(folder: Path, config: ConfigDict, parts: Assembly, evaluator: Evaluato
     params = jax.device_get(parts.params(config.seed))
     if evaluator is None:
         return Lane(config, params)
-    validate = validation(config, evaluator)
-
-    def from_host(params, step: int) -> dict[str, float]:
-        return validate(jax.device_put(params), step)
-
     keep = max(config.train.keep_checkpoints, KEEP)
-    return Member(config, folder, params, from_host, keep=keep)
+    return Member(config, folder, params, validation(config, evaluator), keep=keep)

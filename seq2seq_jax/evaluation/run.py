@@ -31,7 +31,6 @@ from seq2seq_jax.models import cudnn
 from seq2seq_jax.models.seq2seq import count_parameters, initializer
 from seq2seq_jax.training import groups, loop, twins
 from seq2seq_jax.training.checkpoints import restore_average, restore_best
-from seq2seq_jax.training.mesh import data_mesh, replicated
 
 
 class Translates:
@@ -193,6 +192,5 @@ def train(config: ConfigDict, workdir: str | Path) -> Run:
     print(parts.summary(), flush=True)
     model = parts.graphdef, parts.params(config.seed)
     result = loop.train(config, workdir, model, parts.batches, validation(config, parts.evaluator))
-    sharding = replicated(data_mesh(config.data.batch_size))
-    finish(config, workdir, parts.evaluator, parts.like, sharding, result)
+    finish(config, workdir, parts.evaluator, parts.like, result)
     return Run(workdir)

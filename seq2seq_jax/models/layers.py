@@ -12,7 +12,7 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float, Int, Key
 
-from seq2seq_jax.rng import named
+from seq2seq_jax.rng import drawn_by_place, named
 
 
 def contract(
@@ -182,7 +182,7 @@ def drop(
     if rate is None:
         return x
     shape = (x.shape[0], 1, x.shape[2]) if over_time else x.shape
-    keep = jax.random.bernoulli(key, 1 - rate, shape)
+    keep = drawn_by_place(partial(jax.random.bernoulli, p=1 - rate), key, shape)
     return jnp.where(keep, x / (1 - rate), 0.0)
 
 

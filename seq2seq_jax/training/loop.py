@@ -22,6 +22,7 @@ from seq2seq_jax.training.compiled import CompiledStep
 from seq2seq_jax.training.interrupts import Interrupted, Interrupts
 from seq2seq_jax.training.logs import make_progress
 from seq2seq_jax.training.member import Evaluate, Lane, Member, Numbers, TrainingError
+from seq2seq_jax.training.mesh import devices_for
 from seq2seq_jax.training.optimizers import make_optimizer
 from seq2seq_jax.training.population import Alone, Together
 from seq2seq_jax.training.selection import Selection
@@ -73,7 +74,7 @@ def train(
     """
     graphdef, params = model
     member = Member(config, workdir, params, evaluate, keep=config.train.keep_checkpoints)
-    ((_, end),) = _run([member], graphdef, batches, Alone(config.data.batch_size))
+    ((_, end),) = _run([member], graphdef, batches, Alone(config, params))
     if isinstance(end, TrainingError):
         raise end
     return end
@@ -95,7 +96,8 @@ def train_together(
     """
     one_order = len({own.seed for own in batches}) == 1
     seen = batches[0] if one_order else StackedBatches(batches)
-    return _run(lanes, graphdef, seen, Together(len(lanes), shared=one_order))
+    layout = Together(len(lanes), one_order, devices_for(lanes[0].state.params))
+    return _run(lanes, graphdef, seen, layout)
 
 
 def _run(lanes, graphdef, batches, layout) -> Iterator[End]:

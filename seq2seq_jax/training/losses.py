@@ -23,14 +23,12 @@ def block_size(positions: int) -> int:
 
 
 def loss_blocks(target_BT: Int[np.ndarray, "B T"], shards: int = 1) -> tuple[int, int]:
-    """(blocks, target positions in them) of `cross_entropy` on this batch.
-
-    Each shard goes through as many blocks as the one with most tokens, side by side.
-    """
+    """(blocks, target positions in them) of `cross_entropy` on this batch, of all the devices that
+    share its rows."""
     target_GN = target_BT.reshape(shards, -1)
     size = block_size(target_GN.shape[1])
-    blocks = -(-int((target_GN != PAD).sum(axis=1).max()) // size)
-    return blocks, shards * blocks * size
+    blocks = int((-(-(target_GN != PAD).sum(axis=1) // size)).sum())
+    return blocks, blocks * size
 
 
 class TokenSums(NamedTuple):
@@ -56,7 +54,6 @@ def cross_entropy(
     target_BT: Int[Array, "B T"],
     smoothing: Float[Array, ""] | float = 0.0,
     *,
-    shards: int = 1,
     axis: str | None = None,
 ) -> TokenSums:
     """Sums of -log p(gold) and of the objective with label smoothing (Szegedy et al. 2016, s. 7).
@@ -67,21 +64,11 @@ def cross_entropy(
     array of B x T x V numbers ever exists. A token is correct where its logit is the greatest and
     has no equal. Of the sums only `objective` has a gradient.
 
-    `shards` devices share the rows of the batch; each goes through the tokens of its own. Under
-    `vmap` give the name of its axis: all members then go through as many blocks.
+    Under `vmap` give the name of its `axis`: all members then go through as many blocks.
     """
-    readout_GNH = readout_BTH.reshape(shards, -1, readout_BTH.shape[-1])
-    target_GN = target_BT.reshape(shards, -1)
+    readout_NH, target_N = readout_BTH.reshape(-1, readout_BTH.shape[-1]), target_BT.reshape(-1)
     rest = layer.kernel_HV, layer.bias_V, jnp.float32(smoothing)
-    axes = () if axis is None else (axis,)
-    if shards == 1:
-        return _sums(readout_GNH[0], target_GN[0], *rest, layer.dtype, axes)
-    axes = (*axes, "shards")
-    each = jax.vmap(
-        lambda readout_NH, target_N: _sums(readout_NH, target_N, *rest, layer.dtype, axes),
-        axis_name="shards",
-    )
-    return jax.tree.map(jnp.sum, each(readout_GNH, target_GN))
+    return _sums(readout_NH, target_N, *rest, layer.dtype, axis)
 
 
 def sentence_sums(
@@ -115,17 +102,17 @@ def sentence_sums(
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(5, 6))
-def _sums(readout_NH, target_N, kernel_HV, bias_V, smoothing, dtype, axes):
+def _sums(readout_NH, target_N, kernel_HV, bias_V, smoothing, dtype, axis):
     inputs = readout_NH, target_N, kernel_HV, bias_V, smoothing
-    return _over_blocks(*inputs, dtype, axes, slopes=False)[0]
+    return _over_blocks(*inputs, dtype, axis, slopes=False)[0]
 
 
-def _sums_and_slopes(readout_NH, target_N, kernel_HV, bias_V, smoothing, dtype, axes):
+def _sums_and_slopes(readout_NH, target_N, kernel_HV, bias_V, smoothing, dtype, axis):
     inputs = readout_NH, target_N, kernel_HV, bias_V, smoothing
-    return _over_blocks(*inputs, dtype, axes, slopes=True)
+    return _over_blocks(*inputs, dtype, axis, slopes=True)
 
 
-def _scale_slopes(dtype, axes, slopes: _Slopes, cotangent: TokenSums):
+def _scale_slopes(dtype, axis, slopes: _Slopes, cotangent: TokenSums):
     readout_NH, kernel_HV, bias_V = (cotangent.objective * slope for slope in slopes)
     return readout_NH, None, kernel_HV, bias_V, None
 
@@ -133,7 +120,7 @@ def _scale_slopes(dtype, axes, slopes: _Slopes, cotangent: TokenSums):
 _sums.defvjp(_sums_and_slopes, _scale_slopes)
 
 
-def _over_blocks(readout_NH, target_N, kernel_HV, bias_V, smoothing, dtype, axes, *, slopes: bool):
+def _over_blocks(readout_NH, target_N, kernel_HV, bias_V, smoothing, dtype, axis, *, slopes: bool):
     """The sums, and the objective's slopes or None."""
     size = block_size(len(target_N))
     real_N = target_N != PAD
@@ -156,8 +143,8 @@ def _over_blocks(readout_NH, target_N, kernel_HV, bias_V, smoothing, dtype, axes
         return jax.tree.map(lambda total, part_K: total + part_K.sum(), sums, found), slope
 
     tokens = real_N.sum()
-    if axes:  # one count for all, or the loop under vmap could not slice
-        tokens = lax.pmax(tokens, axes)
+    if axis:  # one count for all, or the loop under vmap could not slice
+        tokens = lax.pmax(tokens, axis)
     start = TokenSums(*(jnp.zeros(()) for _ in TokenSums._fields)), None
     if slopes:
         zeros = (len(order_N), readout_NH.shape[1]), kernel_HV.shape, bias_V.shape

@@ -1,17 +1,49 @@
-"""Data parallelism: every local device takes its share of the rows of a batch."""
+"""Data parallelism: every device takes its share of the rows of a batch, or of several runs.
+
+A CPU may have as many devices as cores. An update of a small model is a thousand short operations,
+and sharing out the rows once is quicker than sharing out each operation among threads.
+"""
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any
 
 import jax
+from jax.flatten_util import ravel_pytree
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
+from seq2seq_jax.models.seq2seq import count_parameters
+from seq2seq_jax.rng import ROWS
 from seq2seq_jax.types import InputError
 
+# Measured on two cores, see benchmarks/: with more parameters the sum of the gradients and the
+# optimiser, which each device does for itself, outweigh the gain, and with fewer rows the overhead.
+CPU_PARAMETERS = 1_000_000
+CPU_ROWS = 32
 
-def data_mesh(batch_size: int, devices: list[jax.Device] | None = None) -> Mesh:
-    """A mesh with the one axis "data" over all local devices (or the given ones).
+
+def devices_for(params: Any, rows: int | None = None) -> list[jax.Device]:
+    """The devices to train this model on: all local ones, but of a CPU those that pay.
+
+    `rows`: of a (micro-)batch that they share; None where each has batches of its own.
+    """
+    devices = jax.local_devices()
+    if jax.default_backend() != "cpu":
+        return devices
+    if count_parameters(params) > CPU_PARAMETERS:
+        return devices[:1]
+    if rows is None:
+        return devices
+    counts = range(1, len(devices) + 1)
+    pay = [n for n in counts if rows % n == 0 and rows >= n * CPU_ROWS]
+    return devices[: max(pay, default=1)]
+
+
+def data_mesh(batch_size: int, devices: Sequence[jax.Device]) -> Mesh:
+    """A mesh of these devices with the one axis ROWS.
 
     A batch must fall into equal parts: InputError where it does not.
     """
-    devices = jax.local_devices() if devices is None else devices
     count = len(devices)
     if batch_size % count:
         lower, upper = batch_size - batch_size % count, batch_size + count - batch_size % count
@@ -20,8 +52,12 @@ def data_mesh(batch_size: int, devices: list[jax.Device] | None = None) -> Mesh:
             f"data.batch_size is {batch_size}, which {count} devices cannot share equally; "
             f"take {near}, or fewer devices"
         )
-    # Auto: the compiler lays out what is between inputs and outputs; the step knows no mesh.
-    return jax.make_mesh((count,), ("data",), axis_types=(AxisType.Auto,), devices=devices)
+    return line(devices, ROWS)
+
+
+def line(devices: Sequence[jax.Device], axis: str) -> Mesh:
+    """A mesh of these devices with the one axis."""
+    return jax.make_mesh((len(devices),), (axis,), axis_types=(AxisType.Auto,), devices=devices)
 
 
 def replicated(mesh: Mesh) -> NamedSharding | None:
@@ -29,12 +65,46 @@ def replicated(mesh: Mesh) -> NamedSharding | None:
     return _sharding(mesh, PartitionSpec())
 
 
-def by_rows(mesh: Mesh) -> NamedSharding | None:
-    """The first axis, B, cut into equal parts. None for one device."""
-    return _sharding(mesh, PartitionSpec("data"))
+def shared_out(mesh: Mesh) -> NamedSharding | None:
+    """The first axis, cut into equal parts. None for one device."""
+    return _sharding(mesh, PartitionSpec(*mesh.axis_names))
 
 
 def _sharding(mesh: Mesh, spec: PartitionSpec) -> NamedSharding | None:
     # A sharding over one device is another type than none at all: whatever takes arrays of the
     # trainer and of the host, as the evaluation does, would be traced and compiled twice.
     return NamedSharding(mesh, spec) if mesh.size > 1 else None
+
+
+def on_each(
+    step: Callable,
+    inputs: Sequence[NamedSharding | None],
+    output: NamedSharding | None,
+) -> Callable:
+    """step(*arguments, forced=...) of which each device does what its own parts need.
+
+    Devices meet only where the step itself asks for it. `inputs`: how each argument lies on them.
+    """
+    if output is None:
+        return step
+
+    def on_all(*arguments, forced: bool):
+        each = jax.shard_map(
+            partial(step, forced=forced),
+            mesh=output.mesh,
+            in_specs=tuple(x.spec if x else PartitionSpec() for x in inputs),
+            out_specs=output.spec,
+            check_vma=False,
+        )
+        return each(*arguments)
+
+    return on_all
+
+
+def sum_over_devices(tree: Any) -> Any:
+    """The sum of what those have that share the rows of a batch.
+
+    It is one array on the way: each exchange waits until all devices are there.
+    """
+    flat, unravel = ravel_pytree(tree)
+    return unravel(jax.lax.psum(flat, ROWS))

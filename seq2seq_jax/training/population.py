@@ -13,22 +13,26 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from ml_collections import ConfigDict
 
-from seq2seq_jax.training.mesh import by_rows, data_mesh, replicated
+from seq2seq_jax.training.mesh import data_mesh, devices_for, line, on_each, replicated, shared_out
+from seq2seq_jax.training.step import Params
 from seq2seq_jax.types import Batch
 
 
 class Alone:
     """One run: trees as they are; each device has a share of the rows of a batch."""
 
-    def __init__(self, batch_size: int):
-        mesh = data_mesh(batch_size)
-        self.sharding, self._rows = replicated(mesh), by_rows(mesh)
+    def __init__(self, config: ConfigDict, params: Params):
+        rows = config.data.batch_size // config.train.accumulation
+        mesh = data_mesh(config.data.batch_size, devices_for(params, rows))
+        self.sharding, self._rows = replicated(mesh), shared_out(mesh)
         self.shards = mesh.size  # of a batch's rows
         self.axis = None
 
     def step(self, train_step: Callable) -> Callable:
-        return train_step
+        inputs = self.sharding, self._rows, self.sharding, self.sharding
+        return on_each(train_step, inputs, self.sharding)
 
     def place(self, trees: Sequence[Any]) -> Any:
         (tree,) = trees
@@ -38,22 +42,22 @@ class Alone:
         return jax.device_put(batch, self._rows)
 
     def lanes(self, tree: Any) -> list[Any]:
-        return [tree]
+        """The tree; from several devices on the host, so that one of them may evaluate it."""
+        return [jax.device_get(tree) if self.shards > 1 else tree]
 
 
 class Together:
     """R runs, their trees stacked; each device has a share of the lanes.
 
-    As many devices take part as can have equal shares. `shared`: all members see the same batch,
-    which then has no axis R.
+    As many of the devices take part as can have equal shares. `shared`: all members see the same
+    batch, which then has no axis R.
     """
 
-    def __init__(self, members: int, shared: bool, devices: Sequence[jax.Device] | None = None):
-        devices = jax.local_devices() if devices is None else devices
+    def __init__(self, members: int, shared: bool, devices: Sequence[jax.Device]):
         count = max(n for n in range(1, len(devices) + 1) if members % n == 0)
         self._members, self._shared = members, shared
-        mesh = data_mesh(members, list(devices[:count]))
-        self.sharding = by_rows(mesh)
+        mesh = line(devices[:count], "lanes")
+        self.sharding = shared_out(mesh)
         self.shards = 1  # each device has all rows of its members' batches
         self.axis = "members"
         self._batch = replicated(mesh) if shared else self.sharding
@@ -65,7 +69,8 @@ class Together:
             one = functools.partial(train_step, forced=forced)
             return jax.vmap(one, in_axes=axes, axis_name=self.axis)(state, batch, hyper, key)
 
-        return stacked
+        inputs = self.sharding, self._batch, self.sharding, self.sharding
+        return on_each(stacked, inputs, self.sharding)
 
     def place(self, trees: Sequence[Any]) -> Any:
         """One tree a member, stacked."""

@@ -16,6 +16,7 @@ from seq2seq_jax.training import teacher_forcing
 from seq2seq_jax.training.deferred import deferred
 from seq2seq_jax.training.feeds import Feed
 from seq2seq_jax.training.losses import coverage_loss, cross_entropy
+from seq2seq_jax.training.mesh import sum_over_devices
 from seq2seq_jax.types import Batch, InputError
 
 Params = Any  # a dict of dicts of arrays
@@ -91,7 +92,8 @@ def make_train_step(
 ):
     """The update that `config` describes; not jitted.
 
-    `shards`: devices that share a batch's rows; `axis`: name of the vmap that it is to run under.
+    `shards`: devices that share a batch's rows, each of which runs it on its own (`mesh.on_each`);
+    `axis`: name of the vmap that it is to run under.
 
     params += learning_rate * optimizer(gradient of the objective's sum / real tokens), where the
     sum runs over all micro-batches, so that accumulation changes rounding alone.
@@ -142,14 +144,13 @@ def make_train_step(
                 feed=Feed(forcing.feed, through, forcing.top_k, hyper.feed_temperature),
                 passes=forcing.passes,
                 noise=noise,
-                alone=shards == 1 and axis is None,
+                alone=axis is None,
             )
         sums = cross_entropy(
             unrolled.readout_BTH,
             model.decoder.output_layer(),
             batch.target_BT,
             hyper.label_smoothing,
-            shards=shards,
             axis=axis,
         )
         gold, coins = teacher_forcing.coin_counts(unrolled, batch.target_BT)
@@ -178,7 +179,7 @@ def make_train_step(
             new = gradient(params, batch, hyper, key, index, forced=forced)
             return jax.tree.map(jnp.add, total, new), None
 
-        # Every micro-batch takes rows from each device's share, so that none of them moves.
+        # Part p has the rows p, p + parts and so on, whether one device has all or its share.
         micro = jax.tree.map(lambda x: x.reshape(-1, parts, *x.shape[1:]).swapaxes(0, 1), batch)
         first = jax.tree.map(lambda x: x[0], micro)
         shapes = jax.eval_shape(lambda: gradient(params, first, hyper, key, 0, forced=forced))
@@ -190,7 +191,8 @@ def make_train_step(
     ) -> TrainState:
         """One update. `forced` is static: the fast path for ratio 1."""
         key = jax.random.fold_in(key, state.step)
-        gradients, sums = accumulate(state.params, batch, hyper, key, forced)
+        totals = accumulate(state.params, batch, hyper, key, forced)
+        gradients, sums = sum_over_devices(totals) if shards > 1 else totals
         gradients = jax.tree.map(lambda g: g / jnp.maximum(sums["tokens"], 1.0), gradients)
         norm = optax.tree.norm(gradients)
         finite = jnp.isfinite(norm) & jnp.isfinite(sums["loss"]) & (state.bad_step < 0)

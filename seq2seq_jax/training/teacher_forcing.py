@@ -167,9 +167,8 @@ def unroll(
     are the same in every pass and step by step. The pass after k others is fed the right inputs at
     k + 1 positions at least, so that with T - 1 passes nothing differs from step by step.
 
-    `alone`: the batch lies on one device, and under no vmap. Then single tokens are predicted, step
-    by step, for those rows alone that are fed one, where that is quicker; rows that have ended are
-    fed anything.
+    `alone`: it runs under no vmap. Then single tokens are predicted, step by step, for those rows
+    alone that are fed one, where that is quicker; rows that have ended are fed anything.
     """
     positions = target_BT.shape[1]
     token_BT = shift_right(target_BT)

@@ -1,5 +1,3 @@
-import functools
-
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -21,15 +19,13 @@ LAYER = OutputLayer(
 LOGITS = np.float64(READOUT) @ np.float64(LAYER.kernel_HV) + np.float64(LAYER.bias_V)
 TARGET = jnp.asarray(rows((5, 2, 0, 1), 5, 7))
 REAL = [(b, t) for b in range(4) for t in range(5) if TARGET[b, t]]
-# Tokens a block, and devices: one block for all; several, of which one is not full; both shared.
-WAYS = [(20, 1), (6, 1), (2, 4)]
+SIZES = [20, 6, 2]  # tokens a block: one block for all; several, the last one not full; many
 
 
-@pytest.fixture(params=WAYS, ids=str)
+@pytest.fixture(params=SIZES)
 def entropy(request, monkeypatch):
-    size, shards = request.param
-    monkeypatch.setitem(losses.BLOCK, "cpu", size)
-    return functools.partial(cross_entropy, shards=shards)
+    monkeypatch.setitem(losses.BLOCK, "cpu", request.param)
+    return cross_entropy
 
 
 @pytest.mark.parametrize("smoothing", [0.0, 0.1, 0.5])
@@ -47,7 +43,7 @@ def test_sums_are_those_of_the_paper(entropy, smoothing):
     assert sums.correct == sum(np.argmax(LOGITS[at]) == TARGET[at] for at in REAL)
 
 
-@pytest.mark.parametrize(("size", "shards"), WAYS)
+@pytest.mark.parametrize(("size", "shards"), [(20, 1), (6, 1), (2, 4)])
 def test_blocks_are_those_that_the_loss_goes_through(size, shards, monkeypatch):
     monkeypatch.setitem(losses.BLOCK, "cpu", size)
     compare, seen = losses._compare, []
@@ -57,10 +53,11 @@ def test_blocks_are_those_that_the_loss_goes_through(size, shards, monkeypatch):
         return compare(logits_KV, gold_K, smoothing)
 
     monkeypatch.setattr(losses, "_compare", counted)
-    cross_entropy(READOUT, LAYER, TARGET, shards=shards)
+    for share in zip(jnp.split(READOUT, shards), jnp.split(TARGET, shards), strict=True):
+        cross_entropy(share[0], LAYER, share[1])
     jax.effects_barrier()
     blocks, in_blocks = losses.loss_blocks(np.array(TARGET), shards)
-    assert (blocks * shards, in_blocks) == (len(seen), sum(seen))
+    assert (blocks, in_blocks) == (len(seen), sum(seen))
 
 
 @pytest.mark.parametrize("size", [20, 6])

@@ -14,7 +14,7 @@ from configs.default import get_config
 from seq2seq_jax.data.batching import Batches
 from seq2seq_jax.models.seq2seq import initialize
 from seq2seq_jax.rng import named
-from seq2seq_jax.training import loop
+from seq2seq_jax.training import loop, mesh
 from seq2seq_jax.training.losses import cross_entropy
 from seq2seq_jax.training.member import Member
 from seq2seq_jax.training.teacher_forcing import unroll_forced
@@ -94,6 +94,7 @@ def main(workdir: Path, train: dict, pause: float, members: int) -> None:
     Several members train as one program, in the folders 0, 1, ... of `workdir`.
     """
     print(jax.device_count(), "devices", file=sys.stderr)
+    mesh.CPU_ROWS = 1  # all of them take part
     config = tiny_config(**train)
     model = tiny_model(config)
     evaluate = tiny_evaluate(model[0])

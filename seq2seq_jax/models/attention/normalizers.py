@@ -15,6 +15,7 @@ from jaxtyping import Array, Bool, Float, Key
 
 from seq2seq_jax.models.attention import entmax
 from seq2seq_jax.models.attention.entmax import widened
+from seq2seq_jax.rng import drawn_by_place
 
 
 class Normalizer(nnx.Module):
@@ -104,7 +105,7 @@ class Gumbel(Hard):
             # S x B, so that more padding behind leaves the noise of the real positions as it is
             # (but under `chunkwise`, where B counts positions too).
             score_BS = widened(score_BS)
-            score_BS = score_BS + jax.random.gumbel(key, score_BS.shape[::-1], score_BS.dtype).T
+            score_BS += drawn_by_place(jax.random.gumbel, key, score_BS.shape[::-1], axis=1).T
         return super().__call__(score_BS, valid_BS)
 
 

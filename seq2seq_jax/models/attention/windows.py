@@ -17,7 +17,7 @@ from jaxtyping import Array, Bool, Float, Key
 from seq2seq_jax.models.attention.matching import make_score
 from seq2seq_jax.models.attention.scores import AttentionState, vector
 from seq2seq_jax.models.layers import Linear, product
-from seq2seq_jax.rng import named
+from seq2seq_jax.rng import drawn_by_place, named
 
 # (score, valid) -> alignment, at the step's temperature and noise.
 Normalize = Callable[[Float[Array, "B S"], Bool[Array, "B S"]], Float[Array, "B S"]]
@@ -123,7 +123,8 @@ class Monotonic(Window):
             stop_BS = (score_BS > 0).astype(jnp.float32)
         else:
             # S x B, so that more padding behind leaves the noise of the real positions as it is.
-            stop_BS = jax.nn.sigmoid(score_BS + jax.random.normal(key, score_BS.shape[::-1]).T)
+            noise_SB = drawn_by_place(jax.random.normal, key, score_BS.shape[::-1], axis=1)
+            stop_BS = jax.nn.sigmoid(score_BS + noise_SB.T)
         stop_BS = jnp.where(valid_BS, stop_BS, 0.0)
         passed_BS = jnp.pad(1 - stop_BS[:, :-1], ((0, 0), (1, 0)))
 
