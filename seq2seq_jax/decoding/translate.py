@@ -4,7 +4,7 @@ import contextlib
 import gc
 import math
 from collections import deque
-from collections.abc import Generator, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from functools import partial
 from typing import Any, NamedTuple, TypeVar
 
@@ -19,6 +19,7 @@ from seq2seq_jax.decoding.beam import beam_search
 from seq2seq_jax.decoding.predictor import Predictor
 from seq2seq_jax.decoding.search import Hypotheses, greedy, sample
 from seq2seq_jax.decoding.strategies import BeamSearch, Sample
+from seq2seq_jax.training.mesh import cores_for, data_mesh, on_each, replicated, shared_out
 from seq2seq_jax.types import EOS, PAD, SPECIALS
 
 T = TypeVar("T")
@@ -69,6 +70,22 @@ def _uncollected() -> Generator[None, None, None]:
             gc.enable()
 
 
+def _on_cores(search: Callable[..., Hypotheses], *, of_rows: int) -> Callable[..., Hypotheses]:
+    """The search, whose rows the cores of a CPU share where that pays: no row needs another.
+
+    `of_rows` arguments after the parameters have an entry for each row.
+    """
+
+    def shared(params, *arguments, **static) -> Hypotheses:
+        rows = len(arguments[0])
+        mesh = data_mesh(rows, cores_for(params, rows))
+        whole, own = replicated(mesh), shared_out(mesh)
+        inputs = [whole] + [own] * of_rows + [whole] * (len(arguments) - of_rows)
+        return on_each(search, inputs, own)(params, *arguments, **static)
+
+    return shared
+
+
 class Translator:
     """Translates any number of sources with one model, or with an ensemble.
 
@@ -95,17 +112,20 @@ class Translator:
             return Predictor(models, evaluation.unknown)
 
         @partial(jax.jit, static_argnames="positions")
-        def _greedy(params, source_BS, limit_B, temperature, positions):
+        @partial(_on_cores, of_rows=2)
+        def _greedy(params, source_BS, limit_B, temperature, *, positions):
             return greedy(predictor(params), source_BS, limit_B, temperature, positions=positions)
 
         @partial(jax.jit, static_argnames=("positions", "beam", "best", "ngram"))
+        @partial(_on_cores, of_rows=2)
         def _beam(params, source_BS, limit_B, ranking, temperature, **static):
             return beam_search(
                 predictor(params), source_BS, limit_B, ranking, temperature, **static
             )
 
         @partial(jax.jit, static_argnames="positions")
-        def _sample(params, source_BS, limit_B, sampling, key, place_B2, temperature, positions):
+        @partial(_on_cores, of_rows=3)
+        def _sample(params, source_BS, limit_B, place_B2, sampling, key, temperature, *, positions):
             fold_in = jax.vmap(jax.random.fold_in)
             key_B = jnp.broadcast_to(key, len(place_B2))
             for place_B in place_B2.T:  # the line, then the number of its draw
@@ -181,7 +201,7 @@ class Translator:
         )
         params, positions = tuple(params), self.limit(width)
         if strategy is None:
-            return self._greedy(params, source_BS, limit_B, self.temperature, positions)
+            return self._greedy(params, source_BS, limit_B, self.temperature, positions=positions)
         if isinstance(strategy, Sample):
             place_B2 = np.zeros((rows, 2), np.int32)
             place_B2[: len(chunk)] = [divmod(i, strategy.draws) for i in chunk]
@@ -190,11 +210,11 @@ class Translator:
                 params,
                 source_BS,
                 limit_B,
+                place_B2,
                 strategy.sampling(),
                 jax.random.key(strategy.seed),
-                place_B2,
                 self.temperature,
-                positions,
+                positions=positions,
             )
         return self._beam(
             params,

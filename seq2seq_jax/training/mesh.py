@@ -27,10 +27,14 @@ def devices_for(params: Any, rows: int | None = None) -> list[jax.Device]:
 
     `rows`: of a (micro-)batch that they share; None where each has batches of its own.
     """
+    on_cpu = jax.default_backend() == "cpu"
+    return cores_for(params, rows) if on_cpu else jax.local_devices()
+
+
+def cores_for(params: Any, rows: int | None = None) -> list[jax.Device]:
+    """The devices of a CPU that pay for this model; the first one of anything else."""
     devices = jax.local_devices()
-    if jax.default_backend() != "cpu":
-        return devices
-    if count_parameters(params) > CPU_PARAMETERS:
+    if jax.default_backend() != "cpu" or count_parameters(params) > CPU_PARAMETERS:
         return devices[:1]
     if rows is None:
         return devices
@@ -81,16 +85,16 @@ def on_each(
     inputs: Sequence[NamedSharding | None],
     output: NamedSharding | None,
 ) -> Callable:
-    """step(*arguments, forced=...) of which each device does what its own parts need.
+    """step(*arguments, **static) of which each device does what its own parts need.
 
     Devices meet only where the step itself asks for it. `inputs`: how each argument lies on them.
     """
     if output is None:
         return step
 
-    def on_all(*arguments, forced: bool):
+    def on_all(*arguments, **static):
         each = jax.shard_map(
-            partial(step, forced=forced),
+            partial(step, **static),
             mesh=output.mesh,
             in_specs=tuple(x.spec if x else PartitionSpec() for x in inputs),
             out_specs=output.spec,
