@@ -38,6 +38,7 @@ from seq2seq_jax.benchmarking.workloads import (
     make_batches,
     make_examples,
 )
+from seq2seq_jax.commands.common import use_cores
 from seq2seq_jax.data.batching import padding_share
 from seq2seq_jax.data.buckets import Shape
 from seq2seq_jax.decoding.strategies import BeamSearch
@@ -189,6 +190,11 @@ CASES = (
     Case("some_rows", "update", "luong", changes=HALF),
     Case("some_rows", "update", "luong", changes=MOSTLY),
     Case("some_rows", "update", "luong", changes=HALF | DRAWN),
+    Case("cores", "update", "small", (9, 14)),
+    Case("cores", "update", "small", (10, 29)),
+    Case("cores", "update", "g2p", (15, 12)),
+    Case("cores", "many", "small"),
+    Case("cores", "many", "g2p"),
     Case("forced", "update", "luong"),
     Case("matrices", "update", "transformer"),
     Case("bfloat16", "update", "luong", changes=BFLOAT16),
@@ -250,6 +256,7 @@ def main() -> None:
     parser.add_argument("--run", help="a folder")
     parser.add_argument("--shape", type=lambda text: tuple(map(int, text.split("x"))))
     flags = parser.parse_args()
+    use_cores()
     # A start compiles as for the first time, whatever an earlier run has left.
     jax.config.update("jax_enable_compilation_cache", False)
     given = {name: getattr(flags, name) for name in ("workload", "shape") if getattr(flags, name)}

@@ -32,6 +32,7 @@ from seq2seq_jax.benchmarking.machine import look_around
 from seq2seq_jax.benchmarking.members import Members, make_lanes
 from seq2seq_jax.benchmarking.products import operations, seconds_alone
 from seq2seq_jax.benchmarking.workloads import full_batch, make_config, make_examples
+from seq2seq_jax.commands.common import use_cores
 from seq2seq_jax.data.batching import stack
 from seq2seq_jax.data.buckets import Shape
 from seq2seq_jax.reports.style import COLOURS, new_figure, save_png, styled
@@ -177,6 +178,7 @@ def main() -> None:
     parser.add_argument("--folder", type=Path, default=Path(__file__).parent / "growth")
     flags = parser.parse_args()
     chosen = {axis: points for axis, points in possible.items() if axis in (flags.axis or possible)}
+    use_cores()
     print(f"{jax.devices()[0].device_kind}; {look_around(before=True)}")
     print(f"GLIBC_TUNABLES: {os.environ.get('GLIBC_TUNABLES', 'none')}")
     rows = []

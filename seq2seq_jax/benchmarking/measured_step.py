@@ -20,7 +20,7 @@ class MeasuredStep(CompiledStep):
         analysis = program.memory_analysis()
         return analysis.temp_size_in_bytes if analysis else 0
 
-    def products(self, state, batch, hyper, key, *, forced: bool, blocks: float) -> Products:
+    def products(self, state, batch, hyper, key, *, forced: bool, blocks: int | float) -> Products:
         """The matrix products of one update on one device, padding and recomputation included,
         where the loss goes through so many blocks of tokens there."""
         program = self._jitted.trace(state, batch, hyper, key, forced=forced)

@@ -31,7 +31,7 @@ class Product(NamedTuple):
 Products = Mapping[Product, int | float]  # how often each is done
 
 
-def count_products(jaxpr: Any, passes: float = 1) -> Products:
+def count_products(jaxpr: Any, passes: int | float = 1) -> Products:
     """How often each product is done. A scan's body counts once a step; that of a while loop, whose
     steps the program does not know, `passes` times; of branches each as often as the others."""
     found: dict[Product, int | float] = defaultdict(int)

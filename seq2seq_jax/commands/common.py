@@ -192,7 +192,7 @@ def use_cores() -> None:
     import jax
 
     said = "host_platform_device_count" in os.environ.get("XLA_FLAGS", "")
-    if not said and jax.config.jax_num_cpu_devices < 1:
+    if not said and jax.config.read("jax_num_cpu_devices") < 1:
         with contextlib.suppress(RuntimeError):  # JAX has begun already, as in a notebook
             jax.config.update("jax_num_cpu_devices", cores())
 
