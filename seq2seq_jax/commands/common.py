@@ -191,8 +191,8 @@ def use_cores() -> None:
     of them are used is decided where it is known what for (`training.mesh.devices_for`)."""
     import jax
 
-    said = "host_platform_device_count" in os.environ.get("XLA_FLAGS", "")
-    if not said and jax.config.read("jax_num_cpu_devices") < 1:
+    by_flag = "host_platform_device_count" in os.environ.get("XLA_FLAGS", "")
+    if not by_flag and "JAX_NUM_CPU_DEVICES" not in os.environ:
         with contextlib.suppress(RuntimeError):  # JAX has begun already, as in a notebook
             jax.config.update("jax_num_cpu_devices", cores())
 

@@ -82,14 +82,43 @@ def clean(monkeypatch, tmp_path):
 def test_device_is_said(clean, capsys):
     common.use_platform("cpu")
     assert os.environ["JAX_PLATFORMS"] == "cpu"
-    count = len(jax.devices())
-    assert capsys.readouterr().err == f"device: {f'{count} x ' if count > 1 else ''}cpu\n"
+    assert capsys.readouterr().err == "device: cpu\n"
+    cores = [SimpleNamespace(platform="cpu", device_kind="cpu")] * 2
+    clean.setattr(jax, "devices", lambda platform: cores)
+    common.use_platform("cpu")
+    assert capsys.readouterr().err == "device: cpu\n"
     # Several of a kind with a name of its own.
     device = SimpleNamespace(platform="gpu", device_kind="H100")
     clean.setattr(jax, "devices", lambda platform: [device, device])
     common.use_platform("gpu")
     assert os.environ["JAX_PLATFORMS"] == "cuda"
     assert capsys.readouterr().err == "device: 2 x gpu (H100)\n"
+
+
+@pytest.mark.parametrize(
+    ("said", "value"),
+    [
+        (None, ""),
+        ("JAX_NUM_CPU_DEVICES", "1"),
+        ("XLA_FLAGS", "--xla_force_host_platform_device_count=3"),
+    ],
+)
+def test_each_core_is_a_device_unless_somebody_has_said_otherwise(clean, said, value):
+    clean.setenv("XLA_FLAGS", "--xla_something_else")
+    if said:
+        clean.setenv(said, value)
+    seen = []
+    clean.setattr(jax.config, "update", lambda *both: seen.append(both))
+    clean.setattr(common, "cores", lambda: 6)
+    common.use_cores()
+    assert seen == ([] if said else [("jax_num_cpu_devices", 6)])
+
+
+def test_where_jax_has_begun_its_devices_stay(clean):
+    clean.setattr(common, "cores", lambda: 6)
+    before = jax.devices()
+    common.use_cores()
+    assert jax.devices() == before
 
 
 def test_absent_device_is_an_error(clean):
