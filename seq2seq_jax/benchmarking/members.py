@@ -14,7 +14,7 @@ from seq2seq_jax.models.seq2seq import initializer
 from seq2seq_jax.rng import named
 from seq2seq_jax.training.losses import loss_blocks
 from seq2seq_jax.training.member import Lane
-from seq2seq_jax.training.mesh import devices_for
+from seq2seq_jax.training.mesh import devices_for_runs
 from seq2seq_jax.training.optimizers import make_optimizer
 from seq2seq_jax.training.population import Alone, Together
 from seq2seq_jax.training.step import make_train_step
@@ -33,10 +33,8 @@ class Members:
     ):
         configs = [lane.config for lane in lanes]
         first, alone = configs[0], len(lanes) == 1
-        params = lanes[0].state.params
-        layout = (
-            Alone(first, params) if alone else Together(len(lanes), shared, devices_for(params))
-        )
+        devices = devices_for_runs(lanes[0].state.params)
+        layout = Alone(first.data.batch_size) if alone else Together(len(lanes), shared, devices)
         optimizer = make_optimizer(first.train)
         step = make_train_step(first, graphdef, optimizer, layout.shards, layout.axis)
         self.step = MeasuredStep(layout.step(step), layout.sharding)

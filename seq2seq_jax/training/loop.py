@@ -22,7 +22,7 @@ from seq2seq_jax.training.compiled import CompiledStep
 from seq2seq_jax.training.interrupts import Interrupted, Interrupts
 from seq2seq_jax.training.logs import make_progress
 from seq2seq_jax.training.member import Evaluate, Lane, Member, Numbers, TrainingError
-from seq2seq_jax.training.mesh import devices_for
+from seq2seq_jax.training.mesh import devices_for_runs
 from seq2seq_jax.training.optimizers import make_optimizer
 from seq2seq_jax.training.population import Alone, Together
 from seq2seq_jax.training.selection import Selection
@@ -74,7 +74,7 @@ def train(
     """
     graphdef, params = model
     member = Member(config, workdir, params, evaluate, keep=config.train.keep_checkpoints)
-    ((_, end),) = _run([member], graphdef, batches, Alone(config, params))
+    ((_, end),) = _run([member], graphdef, batches, Alone(config.data.batch_size))
     if isinstance(end, TrainingError):
         raise end
     return end
@@ -96,7 +96,7 @@ def train_together(
     """
     one_order = len({own.seed for own in batches}) == 1
     seen = batches[0] if one_order else StackedBatches(batches)
-    layout = Together(len(lanes), one_order, devices_for(lanes[0].state.params))
+    layout = Together(len(lanes), one_order, devices_for_runs(lanes[0].state.params))
     return _run(lanes, graphdef, seen, layout)
 
 

@@ -1,8 +1,4 @@
-"""Data parallelism: every device takes its share of the rows of a batch, or of several runs.
-
-A CPU may have as many devices as cores. An update of a small model is a thousand short operations,
-and sharing out the rows once is quicker than sharing out each operation among threads.
-"""
+"""Who takes part: devices share the rows of a batch, or several runs, or the rows of a search."""
 
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -16,23 +12,32 @@ from seq2seq_jax.models.seq2seq import count_parameters
 from seq2seq_jax.rng import ROWS
 from seq2seq_jax.types import InputError
 
-# Measured on two cores, see benchmarks/: with more parameters the sum of the gradients and the
-# optimiser, which each device does for itself, outweigh the gain, and with fewer rows the overhead.
+# Platforms whose devices share no update. Those of a CPU would wait for each other's gradients in
+# the threads that they compute with, which can last for ever where updates are dispatched ahead.
+APART = {"cpu"}
+# The cores of a CPU are devices that share what needs no exchange, where that pays: a small model
+# is a thousand short operations a step, and sharing out each of them among threads takes longer.
 CPU_PARAMETERS = 1_000_000
 CPU_ROWS = 32
 
 
-def devices_for(params: Any, rows: int | None = None) -> list[jax.Device]:
-    """The devices to train this model on: all local ones, but of a CPU those that pay.
+def devices_that_exchange() -> list[jax.Device]:
+    """Those that share the rows of an update, and its gradients."""
+    devices = jax.local_devices()
+    return devices[:1] if jax.default_backend() in APART else devices
 
-    `rows`: of a (micro-)batch that they share; None where each has batches of its own.
-    """
+
+def devices_for_runs(params: Any) -> list[jax.Device]:
+    """Those that share several runs of this model."""
     on_cpu = jax.default_backend() == "cpu"
-    return cores_for(params, rows) if on_cpu else jax.local_devices()
+    return cores_for(params) if on_cpu else jax.local_devices()
 
 
 def cores_for(params: Any, rows: int | None = None) -> list[jax.Device]:
-    """The devices of a CPU that pay for this model; the first one of anything else."""
+    """The devices of a CPU that pay for this model; the first one of anything else.
+
+    `rows` that they share equally, CPU_ROWS each at least; None where each has its own work.
+    """
     devices = jax.local_devices()
     if jax.default_backend() != "cpu" or count_parameters(params) > CPU_PARAMETERS:
         return devices[:1]

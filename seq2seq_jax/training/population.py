@@ -13,19 +13,23 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from ml_collections import ConfigDict
 
-from seq2seq_jax.training.mesh import data_mesh, devices_for, line, on_each, replicated, shared_out
-from seq2seq_jax.training.step import Params
+from seq2seq_jax.training.mesh import (
+    data_mesh,
+    devices_that_exchange,
+    line,
+    on_each,
+    replicated,
+    shared_out,
+)
 from seq2seq_jax.types import Batch
 
 
 class Alone:
     """One run: trees as they are; each device has a share of the rows of a batch."""
 
-    def __init__(self, config: ConfigDict, params: Params):
-        rows = config.data.batch_size // config.train.accumulation
-        mesh = data_mesh(config.data.batch_size, devices_for(params, rows))
+    def __init__(self, batch_size: int):
+        mesh = data_mesh(batch_size, devices_that_exchange())
         self.sharding, self._rows = replicated(mesh), shared_out(mesh)
         self.shards = mesh.size  # of a batch's rows
         self.axis = None

@@ -8,7 +8,14 @@ import numpy as np
 import pytest
 
 from seq2seq_jax.training import mesh as meshes
-from seq2seq_jax.training.mesh import data_mesh, devices_for, replicated, shared_out
+from seq2seq_jax.training.mesh import (
+    cores_for,
+    data_mesh,
+    devices_for_runs,
+    devices_that_exchange,
+    replicated,
+    shared_out,
+)
 from seq2seq_jax.training.population import Together
 from seq2seq_jax.types import InputError
 from tests.training.own_process import OwnProcess
@@ -57,9 +64,12 @@ def test_devices_of_a_cpu_take_part_where_it_pays(parameters, rows, count, monke
     eight = jax.devices()[:1] * 8
     monkeypatch.setattr(jax, "local_devices", lambda: eight)
     params = {"a": np.zeros(parameters - 1), "b": np.zeros(1)}
-    assert len(devices_for(params, rows)) == count
+    assert len(cores_for(params, rows)) == count
+    assert len(devices_for_runs(params)) == (8 if parameters < 1000 else 1)
+    assert len(devices_that_exchange()) == 1
     monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
-    assert devices_for(params, rows) == eight
+    assert len(cores_for(params, rows)) == 1
+    assert devices_for_runs(params) == devices_that_exchange() == eight
 
 
 def train(folder, devices: int, steps: int, members: int = 1):

@@ -94,7 +94,7 @@ def main(workdir: Path, train: dict, pause: float, members: int) -> None:
     Several members train as one program, in the folders 0, 1, ... of `workdir`.
     """
     print(jax.device_count(), "devices", file=sys.stderr)
-    mesh.CPU_ROWS = 1  # all of them take part
+    mesh.APART = set()  # all of them take part
     config = tiny_config(**train)
     model = tiny_model(config)
     evaluate = tiny_evaluate(model[0])
