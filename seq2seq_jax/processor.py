@@ -1,8 +1,29 @@
-"""What this machine's processor offers, without JAX."""
+"""What this machine's processor and memory offer, without JAX."""
 
+import ctypes
 import os
+
+from ml_collections import ConfigDict
+
+# Hidden numbers of a decoder from which on an update's blocks of memory are so large that keeping
+# them is worth more than threads that never wait for each other; measured, see benchmarks/.
+WIDE = 512
+M_ARENA_MAX = -8  # of glibc's malloc.h
 
 
 def cores() -> int:
     """Those that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def keep_memory_for(model: ConfigDict) -> None:
+    """Lets all threads take memory from one arena of glibc, where the model is wide.
+
+    Only the first arena keeps every block that is given back, but threads that share it wait for
+    each other. It has to be said before there are other threads, and goes with the settings of
+    `launch.sh`: without them nothing is changed.
+    """
+    kept = "glibc.malloc.mmap_max=0" in os.environ.get("GLIBC_TUNABLES", "")
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    if kept and mallopt and model.decoder.width >= WIDE:
+        mallopt(M_ARENA_MAX, 1)

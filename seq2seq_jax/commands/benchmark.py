@@ -40,6 +40,7 @@ from absl import flags
 
 from seq2seq_jax import config as configs
 from seq2seq_jax.commands import common
+from seq2seq_jax.processor import keep_memory_for
 
 WORKLOADS = ["luong", "small", "g2p", "transformer"]
 # Flags that are short for --config.KEY=VALUE.
@@ -144,6 +145,7 @@ def _train_and_translate(
     arms = _arms(values, scratch)
     if values.cold:
         os.environ["JAX_COMPILATION_CACHE_DIR"] = f"{scratch}/cache"
+    keep_memory_for(config.model)
     common.use_platform(values.platform)
     from seq2seq_jax.benchmarking import benchmark, together
 

@@ -20,6 +20,7 @@ from ml_collections import ConfigDict
 
 from seq2seq_jax import config as configs
 from seq2seq_jax.commands import common
+from seq2seq_jax.processor import keep_memory_for
 from seq2seq_jax.types import InputError
 
 
@@ -65,6 +66,7 @@ def main(arguments: Sequence[str]) -> int:
             stack.enter_context(_ends_at_sigterm())
             for folder in folders:
                 stack.enter_context(claims.claim(folder))
+            keep_memory_for((config or configs.read(folders[0] / "config.json")).model)
             common.use_platform(values.platform)
             return train(folders, config)
     except (claims.Busy, groups.BeganOtherwise) as error:
