@@ -120,7 +120,8 @@ run=("$venv/bin/python" -P -m)
 
 # An update on a CPU takes and frees hundreds of MiB. glibc would give them back to the kernel and
 # fetch them anew, page by page, each time; so it keeps them, in large pages. See benchmarks/.
-# Tests, which compile more than they compute, would lose by it.
+# Tests, which compile more than they compute, would lose by it. Training of wide models adds one
+# arena for all threads: seq2seq_jax/processor.py.
 [[ ${1:-} == test ]] || export GLIBC_TUNABLES="${GLIBC_TUNABLES:-glibc.malloc.mmap_max=0:glibc.malloc.trim_threshold=17179869184:glibc.malloc.top_pad=67108864:glibc.malloc.hugetlb=1}"
 
 case "${1:-}" in
