@@ -188,7 +188,7 @@ def use_platform(platform: str | None) -> None:
 
 def use_cores() -> None:
     """Each core is a device of JAX's CPU, unless somebody has said how many devices that has; which
-    of them are used is decided where it is known what for (`training.mesh.devices_for`)."""
+    of them are used is decided where it is known what for (`training.mesh`)."""
     import jax
 
     by_flag = "host_platform_device_count" in os.environ.get("XLA_FLAGS", "")
