@@ -64,9 +64,10 @@ class Members:
         self.step.ahead(self.state, placed, *self._rest, forced=self._forced)
 
     def temporary_bytes(self, batch: Batch) -> int:
-        """What the compiled update needs beside its inputs and outputs."""
+        """What the compiled update needs beside its inputs and outputs, on all devices."""
         arguments = self.state, self.place(batch), *self._rest
-        return self.step.temporary_bytes(*arguments, forced=self._forced)
+        devices = len(self.state.step.sharding.device_set)
+        return devices * self.step.temporary_bytes(*arguments, forced=self._forced)
 
     def state_bytes(self) -> int:
         return sum(leaf.nbytes for leaf in jax.tree.leaves(self.state))
