@@ -180,6 +180,8 @@ CASES = (
     Case("loss", "update", "luong"),
     Case("loss", "update", "small", (9, 14)),
     Case("exponential", "update", "luong"),
+    Case("sigmoid", "update", "small", (9, 14)),
+    Case("tanh", "update", "small", (9, 14)),
     Case("inputs_ahead", "update", "small", (9, 14)),
     Case("inputs_ahead", "update", "g2p", (8, 7)),
     Case("attention_apart", "update", "small", (9, 14)),

@@ -92,6 +92,8 @@ PLAIN = {
     "deferred": Plain(deferred, "deferred", lambda function: function),
     "loss": Plain(losses, "cross_entropy", cross_entropy),
     "exponential": Plain(losses, "_compare", compare),
+    "sigmoid": Plain(layers, "sigmoid", jax.nn.sigmoid),
+    "tanh": Plain(layers, "tanh", jnp.tanh),
     "inputs_ahead": Plain(recurrent, "inputs_ahead", lambda numbers: False),
     "attention_apart": Plain(decoders.RecurrentDecoder, "attends_apart", lambda: False),
     "rematerialisation": Plain(jax, "checkpoint", lambda function, **_: function),

@@ -10,7 +10,16 @@ from jaxtyping import Array, Float, Key
 from seq2seq_jax.models.attention.mechanism import Source, all_steps, make_attention
 from seq2seq_jax.models.attention.scores import AttentionState
 from seq2seq_jax.models.encoders import Memory
-from seq2seq_jax.models.layers import Embedding, Linear, Noise, OutputLayer, drop_at, product
+from seq2seq_jax.models.layers import (
+    Embedding,
+    Linear,
+    Noise,
+    OutputLayer,
+    drop_at,
+    product,
+    sigmoid,
+    tanh,
+)
 from seq2seq_jax.models.recurrent import CELLS, Carry, make_cell, unroll
 from seq2seq_jax.rng import named
 
@@ -137,7 +146,7 @@ class InitialState(nnx.Module):
         if self.kind == "last":
             return memory.final
         return tuple(
-            tuple(jnp.tanh(bridge(memory.summary_BM)) for bridge in layer) for layer in self.bridges
+            tuple(tanh(bridge(memory.summary_BM)) for bridge in layer) for layer in self.bridges
         )
 
 
@@ -292,11 +301,11 @@ class RecurrentDecoder(Decoder):
 
     def _combine(self, x, h, context) -> Float[Array, "*N H"]:
         if self.gate is None:
-            return jnp.tanh(self.combine(jnp.concatenate([context, h], axis=-1)))
-        z = jax.nn.sigmoid(self.gate(jnp.concatenate([x, h, context], axis=-1)))
+            return tanh(self.combine(jnp.concatenate([context, h], axis=-1)))
+        z = sigmoid(self.gate(jnp.concatenate([x, h, context], axis=-1)))
         kernel, width = self.combine.kernel[...], context.shape[-1]
         of_context = product(context, kernel[:width], self.combine.dtype)
         of_state = product(h, kernel[width:], self.combine.dtype)
         gates = {"source": (z, 1.0), "target": (1.0, z), "both": (z, 1 - z)}
         of_context_gate, of_state_gate = gates[self.gated]
-        return jnp.tanh(of_context_gate * of_context + of_state_gate * of_state)
+        return tanh(of_context_gate * of_context + of_state_gate * of_state)

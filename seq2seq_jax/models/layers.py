@@ -4,6 +4,7 @@ Parameters are float32. Products run in `dtype` and sum in float32, so that `bfl
 speed of the products and nothing else.
 """
 
+from collections.abc import Callable
 from functools import partial
 from typing import NamedTuple
 
@@ -69,6 +70,21 @@ def made_apart(x: Float[Array, "*N"]) -> Float[Array, "*N"]:
 
 
 made_apart.defvjp(lambda x: (x, None), lambda _, slope: (jax.lax.optimization_barrier(slope),))
+
+
+def _with_slope_of_value(function: Callable, slope: Callable) -> Callable:
+    """y = function(x), elementwise, with dy/dx = slope(y).
+
+    The value is all that its gradient keeps. JAX's own keeps two arrays, y and what follows from
+    it, and those of a scan are written and read for all its steps.
+    """
+    activation = jax.custom_vjp(function)
+    activation.defvjp(lambda x: (y := function(x), y), lambda y, dy: (dy * slope(y),))
+    return activation
+
+
+sigmoid = _with_slope_of_value(jax.lax.logistic, lambda y: y * (1 - y))
+tanh = _with_slope_of_value(jax.lax.tanh, lambda y: (1 - y) * (1 + y))
 
 
 def add_bias(x: Float[Array, "*N F"], bias: Float[Array, " F"]) -> Float[Array, "*N F"]:

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Bool, Float, Key
 
-from seq2seq_jax.models.layers import add_bias, product
+from seq2seq_jax.models.layers import add_bias, product, sigmoid, tanh
 from seq2seq_jax.rng import named
 
 Carry = tuple[Float[Array, "B H"], ...]
@@ -67,7 +67,7 @@ class Elman(Cell):
 
     def update(self, carry: Carry, inputs_BG: Float[Array, "B G"]) -> Carry:
         (h,) = carry
-        return (jnp.tanh(inputs_BG + self.recurrence(h)),)
+        return (tanh(inputs_BG + self.recurrence(h)),)
 
 
 class GRU(Cell):
@@ -87,8 +87,8 @@ class GRU(Cell):
         (h,) = carry
         xr, xz, xn = jnp.split(inputs_BG, 3, axis=-1)
         hr, hz, hn = jnp.split(self.recurrence(h), 3, axis=-1)
-        r, z = jax.nn.sigmoid(xr + hr), jax.nn.sigmoid(xz + hz)
-        n = jnp.tanh(xn + r * add_bias(hn, self.reset_bias[...]))
+        r, z = sigmoid(xr + hr), sigmoid(xz + hz)
+        n = tanh(xn + r * add_bias(hn, self.reset_bias[...]))
         return ((1 - z) * n + z * h,)
 
 
@@ -111,8 +111,8 @@ class LSTM(Cell):
     def update(self, carry: Carry, inputs_BG: Float[Array, "B G"]) -> Carry:
         h, c = carry
         i, f, g, o = jnp.split(inputs_BG + self.recurrence(h), 4, axis=-1)
-        c = jax.nn.sigmoid(f) * c + jax.nn.sigmoid(i) * jnp.tanh(g)
-        return jax.nn.sigmoid(o) * jnp.tanh(c), c
+        c = sigmoid(f) * c + sigmoid(i) * tanh(g)
+        return sigmoid(o) * tanh(c), c
 
 
 CELLS = {"elman": Elman, "gru": GRU, "lstm": LSTM}
@@ -157,9 +157,10 @@ def unroll(
         new = step(carry, x_BD)
         if valid_B is None:
             return new, new[0]
-        valid_B1 = valid_B[:, None]
-        new = jax.tree.map(lambda n, o: jnp.where(valid_B1, n, o), new, carry)
-        return new, jnp.where(valid_B1, new[0], 0.0)
+        # One mask for all: its gradient is one array, and not one for each `where`.
+        valid_BH = jnp.broadcast_to(valid_B[:, None], new[0].shape)
+        new = jax.tree.map(lambda n, o: jnp.where(valid_BH, n, o), new, carry)
+        return new, jnp.where(valid_BH, new[0], 0.0)
 
     x_SBD = x_BSD.swapaxes(0, 1)
     inputs = (cell.inputs(x_SBD) if ahead else x_SBD, None if valid_BS is None else valid_BS.T)

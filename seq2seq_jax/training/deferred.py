@@ -3,7 +3,8 @@
 The backward pass of `lax.scan` carries a sum for each weight of the forward pass. Step t makes it
 C + A_t' B_t: a product with a short contraction, that reads and writes all of C. `deferred` takes
 such sums out of the carry. The scan hands out A_t and B_t, and one product after it contracts time
-too: C + sum over t of A_t' B_t.
+too: C + sum over t of A_t' B_t. What a step hands out in several places is one array, not several:
+the gradient of a product keeps a factor that its function, or another gradient, has kept already.
 """
 
 from collections import Counter
@@ -27,8 +28,9 @@ def deferred(function: Callable) -> Callable:
     """The same function of arrays, up to rounding: its sums run in another order.
 
     A sum stays in its carry where a step reads it, where it adds anything but a product of two
-    matrices, and where what a step would hand out has as many numbers as the sum or more. Products
-    of stacks of matrices, the gradients of keys and memory, stay too: on a CPU they gain nothing.
+    matrices, and where a step would hand out as many numbers as the sum has, or more, that it does
+    not hand out anyway. Products of stacks of matrices, the gradients of keys and memory, stay too:
+    on a CPU they gain nothing.
     """
 
     def rewritten(*inputs):
@@ -83,30 +85,34 @@ def _scan(params: dict[str, Any], *inputs) -> list:
     kept = [place for place in range(carries) if place not in sums]
     gone = {id(eqn) for eqns in sums.values() for eqn in eqns}
     eqns = [eqn for eqn in jaxpr.eqns if id(eqn) not in gone]
-    factors = dict.fromkeys(var for product, *_ in sums.values() for var in product.invars)
-    made = [var for var in factors if var not in x_vars]
-    wanted = [jaxpr.outvars[place] for place in kept] + jaxpr.outvars[carries:] + made
+    handed = jaxpr.outvars[carries:]
+    factors = [var for product, *_ in sums.values() for var in product.invars]
+    made = {id(var): var for var in [*handed, *factors] if var not in x_vars}
+    read = {id(x): x for x in xs}
 
     def step(carry, x):
-        values = known | _bind([carried[place] for place in kept], carry) | _bind(x_vars, x)
-        outputs = _evaluate(eqns, values, wanted)
+        slices = dict(zip(read, x, strict=True))
+        values = known | _bind([carried[place] for place in kept], carry)
+        values |= _bind(x_vars, [slices[id(x)] for x in xs])
+        new = [jaxpr.outvars[place] for place in kept]
+        outputs = _evaluate(eqns, values, [*new, *made.values()])
         return outputs[: len(kept)], outputs[len(kept) :]
 
     options = {name: params[name] for name in ("length", "reverse", "unroll")}
-    end, ys = lax.scan(step, [start[place] for place in kept], list(xs), **options)
-    count = len(ys) - len(made)
-    stacked = _bind(x_vars, xs) | _bind(made, ys[count:])
+    end, ys = lax.scan(step, [start[place] for place in kept], list(read.values()), **options)
+    stacked = _bind(map(id, x_vars), xs) | _bind(made, ys)
     results = _bind(kept, end)
     for place, (product, *rest) in sums.items():
         values = {carried[place]: start[place]} | _multiply(product, rest, stacked)
         (results[place],) = _evaluate(rest, values, [jaxpr.outvars[place]])
-    return [results[place] for place in range(carries)] + ys[:count]
+    return [results[place] for place in range(carries)] + [stacked[id(var)] for var in handed]
 
 
-def _multiply(product: JaxprEqn, rest: list[JaxprEqn], stacked: dict[Any, Any]) -> dict[Any, Any]:
+def _multiply(product: JaxprEqn, rest: list[JaxprEqn], stacked: dict[int, Any]) -> dict[Any, Any]:
     """The product of all steps at once; where it is only transposed, takes that from the rest."""
     axes, _ = product.params["dimension_numbers"]
-    sides = [(stacked[var], axis + 1) for var, (axis,) in zip(product.invars, axes, strict=True)]
+    factors = [stacked[id(var)] for var in product.invars]
+    sides = [(factor, axis + 1) for factor, (axis,) in zip(factors, axes, strict=True)]
     name = product.outvars[0]
     if rest[0].primitive is primitives.transpose_p:
         # JAX writes (B' A)' for A' B. A CPU takes up to twice as long for that once the
@@ -122,7 +128,8 @@ def _find_sums(jaxpr: Jaxpr, consts: int, carries: int) -> dict[int, list[JaxprE
     """Of each sum that can leave the carry its place there, and what each step does to it: a
     product of two matrices, perhaps a transposition or another type, and the addition."""
     inputs, outputs = jaxpr.invars[consts:][:carries], jaxpr.outvars[:carries]
-    fixed, xs = {*jaxpr.constvars, *jaxpr.invars[:consts]}, jaxpr.invars[consts + carries :]
+    fixed = {*jaxpr.constvars, *jaxpr.invars[:consts]}
+    stacked = jaxpr.invars[consts + carries :] + jaxpr.outvars[carries:]
     makers = {var: eqn for eqn in jaxpr.eqns for var in eqn.outvars}
     read = [atom for eqn in jaxpr.eqns for atom in eqn.invars] + list(jaxpr.outvars)
     reads = Counter(atom for atom in read if isinstance(atom, Var))
@@ -144,7 +151,7 @@ def _find_sums(jaxpr: Jaxpr, consts: int, carries: int) -> dict[int, list[JaxprE
         product = maker(atom, primitives.dot_general_p)
         if product is None or not _multiplies_matrices(product):
             continue
-        made = [var for var in product.invars if var not in xs]
+        made = [var for var in product.invars if var not in stacked]
         if fixed.isdisjoint(made) and sum(map(_size, made)) < _size(new):
             sums[place] = [product, *chain]
     return sums

@@ -16,7 +16,7 @@ from tests.benchmarking.tiny import TINY
 from tests.small import ROUNDING
 
 # At this rate one update shows its gradient, to the same digits as the parameters.
-SMALL = {**TINY, **arms.CONCAT, "train.learning_rate": 3.0}
+SMALL = {**TINY, **arms.CONCAT, "model.encoder.cell": "gru", "train.learning_rate": 3.0}
 TRANSFORMER = SMALL | {
     "model.embedding": 4,
     "model.encoder.kind": "transformer",

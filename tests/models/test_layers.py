@@ -13,6 +13,8 @@ from seq2seq_jax.models.layers import (
     drop,
     made_apart,
     product,
+    sigmoid,
+    tanh,
 )
 from tests.small import ROUNDING
 
@@ -65,6 +67,22 @@ def test_argmax_is_that_of_numpy_the_first_of_equals_too():
 
 def test_argmax_of_a_row_with_nan_is_an_index():
     assert argmax(jnp.array([[0.0, jnp.nan, 1.0]])).tolist() == [2]
+
+
+@pytest.mark.parametrize(
+    ("function", "value", "slope"),
+    [
+        (sigmoid, lambda x: 1 / (1 + np.exp(-x)), lambda x: 0.25 / np.cosh(x / 2) ** 2),
+        (tanh, np.tanh, lambda x: 1 / np.cosh(x) ** 2),
+    ],
+)
+def test_activations_and_their_slopes(function, value, slope):
+    x = np.array([-90.0, -7.0, -1.0, -1e-3, 0.0, 0.3, 2.0, 6.0, 90.0])
+    y, back = jax.vjp(function, jnp.float32(x))
+    np.testing.assert_allclose(y, value(x), rtol=1e-6, atol=1e-38)
+    # Near 1 the slope is as small as 1 - y, and XLA's y is off by up to three units of 2^-24.
+    slopes = back(jnp.full(x.shape, 2.0))[0]
+    np.testing.assert_allclose(slopes, 2 * slope(x), rtol=1e-5, atol=4 * 3 * 2**-24)
 
 
 def test_linear_is_an_affine_map_and_may_have_no_bias():
