@@ -53,7 +53,8 @@ class Part(NamedTuple):
 def parts(config, batch, graphdef, lane) -> Iterator[Part]:
     """The parts of an update, then all of it."""
     params, batch = jax.device_put((lane.state.params, batch))
-    blocks, _ = loss_blocks(np.full(batch.target_BT.shape, EOS))
+    full_BT = np.full(batch.target_BT.shape, EOS)
+    blocks, _ = loss_blocks(full_BT, len(params["decoder"]["output_bias"]))
 
     def merged(params):
         return nnx.merge(graphdef, params)

@@ -91,6 +91,7 @@ def cut_batches(steps, rows):
 PLAIN = {
     "deferred": Plain(deferred, "deferred", lambda function: function),
     "loss": Plain(losses, "cross_entropy", cross_entropy),
+    "few": Plain(losses, "block_size", lambda positions, _: min(256, positions + positions % 2)),
     "exponential": Plain(losses, "_compare", compare),
     "sigmoid": Plain(layers, "sigmoid", jax.nn.sigmoid),
     "tanh": Plain(layers, "tanh", jnp.tanh),

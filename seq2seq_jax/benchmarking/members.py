@@ -39,6 +39,7 @@ class Members:
         step = make_train_step(first, graphdef, optimizer, layout.shards, layout.axis)
         self.step = MeasuredStep(layout.step(step), layout.sharding)
         self.place, self.shards = layout.place_batch, layout.shards
+        (self.vocabulary,) = lanes[0].state.params["decoder"]["output_bias"].shape
         self.state = layout.place([lane.state for lane in lanes])
         self._rest = (
             layout.place([first_hyper(config) for config in configs]),
@@ -77,7 +78,7 @@ class Members:
         of tokens: as many as a batch without padding has, or one for each lane, if None."""
         if blocks is None:
             full_BT = np.full(batch.target_BT.shape[-2:], EOS)
-            blocks, _ = loss_blocks(full_BT, self.shards)
+            blocks, _ = loss_blocks(full_BT, self.vocabulary, self.shards)
         arguments = self.state, self.place(batch), *self._rest
         own = self.step.products(*arguments, forced=self._forced, blocks=blocks / self.shards)
         return {product: self.shards * count for product, count in own.items()}

@@ -130,7 +130,7 @@ def time_window(run: Members, batches: Iterable[Batch]) -> Window:
         real = int((batch.target_BT != PAD).sum())
         targets += real
         positions += batch.source_BS.size + batch.target_BT.size
-        blocks, in_blocks = loss_blocks(batch.target_BT, run.shards)
+        blocks, in_blocks = loss_blocks(batch.target_BT, run.vocabulary, run.shards)
         compared += in_blocks
         programs[shape_of(batch), blocks] += 1
         asked = time.perf_counter()

@@ -15,18 +15,26 @@ from seq2seq_jax.types import PAD
 # Tokens whose logits exist at once. A CPU keeps 256 x 6,000 numbers in its cache between products;
 # an accelerator wants larger products.
 BLOCK = {"cpu": 256, "gpu": 4096, "tpu": 4096}
+# Logits that may exist at once whatever the block: to find the real tokens, and to go through them
+# in several steps, costs more than so few logits, padding included.
+FEW = 2**20
 
 
-def block_size(positions: int) -> int:
+def block_size(positions: int, vocabulary: int) -> int:
     """Tokens of a block, an even number, for a batch of so many target positions."""
-    return min(BLOCK[jax.default_backend()], positions + positions % 2)
+    few = FEW // vocabulary
+    return min(max(BLOCK[jax.default_backend()], few - few % 2), positions + positions % 2)
 
 
-def loss_blocks(target_BT: Int[np.ndarray, "B T"], shards: int = 1) -> tuple[int, int]:
+def loss_blocks(
+    target_BT: Int[np.ndarray, "B T"], vocabulary: int, shards: int = 1
+) -> tuple[int, int]:
     """(blocks, target positions in them) of `cross_entropy` on this batch, of all the devices that
     share its rows."""
     target_GN = target_BT.reshape(shards, -1)
-    size = block_size(target_GN.shape[1])
+    size = block_size(target_GN.shape[1], vocabulary)
+    if size == target_GN.shape[1]:
+        return shards, target_GN.size
     blocks = int((-(-(target_GN != PAD).sum(axis=1) // size)).sum())
     return blocks, blocks * size
 
@@ -61,8 +69,9 @@ def cross_entropy(
     objective = (1 - eps) * -log p(gold) + eps / V * sum over v of -log p(v).
 
     Logits are made of real tokens only, a block at a time, and the gradient along with them: no
-    array of B x T x V numbers ever exists. A token is correct where its logit is the greatest and
-    has no equal. Of the sums only `objective` has a gradient.
+    array of B x T x V numbers ever exists, but where all positions make one block. A token is
+    correct where its logit is the greatest and has no equal. Of the sums only `objective` has a
+    gradient.
 
     Under `vmap` give the name of its `axis`: all members then go through as many blocks.
     """
@@ -79,7 +88,7 @@ def sentence_sums(
     They have no gradient, and each row is added up in the same order whatever its neighbours.
     """
     readout_NH, target_N = readout_BTH.reshape(-1, readout_BTH.shape[-1]), target_BT.reshape(-1)
-    size = block_size(len(target_N))
+    size = block_size(len(target_N), layer.kernel_HV.shape[1])
     gold_N, order_N = _real_first(target_N, size)
 
     def block(i, kept: TokenSums) -> TokenSums:
@@ -122,25 +131,36 @@ _sums.defvjp(_sums_and_slopes, _scale_slopes)
 
 def _over_blocks(readout_NH, target_N, kernel_HV, bias_V, smoothing, dtype, axis, *, slopes: bool):
     """The sums, and the objective's slopes or None."""
-    size = block_size(len(target_N))
+    layer = OutputLayer(kernel_HV, bias_V, dtype)
+
+    def at_once(readout_KH, gold_K):
+        found, slope_KV = _compare(layer(readout_KH), gold_K, smoothing)
+        sums = jax.tree.map(jnp.sum, found)
+        if not slopes:
+            return sums, None
+        return sums, _Slopes(
+            contract("kv,hv->kh", slope_KV, kernel_HV, dtype),
+            _kernel_slope(readout_KH, slope_KV, dtype),
+            slope_KV.sum(axis=0),
+        )
+
+    size = block_size(len(target_N), kernel_HV.shape[1])
+    if size == len(target_N):
+        return at_once(readout_NH, target_N)
     real_N = target_N != PAD
     gold_N, order_N = _real_first(target_N, size)
 
     def block(i, carry):
         sums, slope = carry
         gold_K, order_K = (lax.dynamic_slice_in_dim(x, i * size, size) for x in (gold_N, order_N))
-        readout_KH = readout_NH[order_K]
-        found, slope_KV = _compare(
-            OutputLayer(kernel_HV, bias_V, dtype)(readout_KH), gold_K, smoothing
-        )
+        found, new = at_once(readout_NH[order_K], gold_K)
         if slopes:
-            readout_slope_KH = contract("kv,hv->kh", slope_KV, kernel_HV, dtype)
             slope = _Slopes(
-                lax.dynamic_update_slice_in_dim(slope.readout_NH, readout_slope_KH, i * size, 0),
-                slope.kernel_HV + _kernel_slope(readout_KH, slope_KV, dtype),
-                slope.bias_V + slope_KV.sum(axis=0),
+                lax.dynamic_update_slice_in_dim(slope.readout_NH, new.readout_NH, i * size, 0),
+                slope.kernel_HV + new.kernel_HV,
+                slope.bias_V + new.bias_V,
             )
-        return jax.tree.map(lambda total, part_K: total + part_K.sum(), sums, found), slope
+        return jax.tree.map(jnp.add, sums, found), slope
 
     tokens = real_N.sum()
     if axis:  # one count for all, or the loop under vmap could not slice

@@ -58,7 +58,7 @@ class Untrained(Members):
     """Keeps what it would learn from."""
 
     def __init__(self):
-        self.seen, self.state, self.shards = [], None, 1
+        self.seen, self.state, self.shards, self.vocabulary = [], None, 1, 8
 
     def place(self, batch):
         return "placed", batch

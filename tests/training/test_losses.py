@@ -22,6 +22,11 @@ REAL = [(b, t) for b in range(4) for t in range(5) if TARGET[b, t]]
 SIZES = [20, 6, 2]  # tokens a block: one block for all; several, the last one not full; many
 
 
+@pytest.fixture(autouse=True)
+def never_few(monkeypatch):
+    monkeypatch.setattr(losses, "FEW", 0)
+
+
 @pytest.fixture(params=SIZES)
 def entropy(request, monkeypatch):
     monkeypatch.setitem(losses.BLOCK, "cpu", request.param)
@@ -56,8 +61,16 @@ def test_blocks_are_those_that_the_loss_goes_through(size, shards, monkeypatch):
     for share in zip(jnp.split(READOUT, shards), jnp.split(TARGET, shards), strict=True):
         cross_entropy(share[0], LAYER, share[1])
     jax.effects_barrier()
-    blocks, in_blocks = losses.loss_blocks(np.array(TARGET), shards)
+    blocks, in_blocks = losses.loss_blocks(np.array(TARGET), 7, shards)
     assert (blocks, in_blocks) == (len(seen), sum(seen))
+
+
+@pytest.mark.parametrize("few", [20 * 7, 20 * 7 - 1])
+def test_few_logits_are_made_at_once(few, monkeypatch):
+    monkeypatch.setitem(losses.BLOCK, "cpu", 2)
+    monkeypatch.setattr(losses, "FEW", few)
+    program = jax.make_jaxpr(lambda readout: cross_entropy(readout, LAYER, TARGET))(READOUT)
+    assert ("while" in str(program)) == (few < LOGITS.size)
 
 
 @pytest.mark.parametrize("size", [20, 6])
