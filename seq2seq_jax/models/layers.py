@@ -1,4 +1,4 @@
-"""The pieces every model part is made of: linear map, embedding, dropout.
+"""The pieces every model part is made of: linear map, activations, embedding, dropout.
 
 Parameters are float32. Products run in `dtype` and sum in float32, so that `bfloat16` changes the
 speed of the products and nothing else.
