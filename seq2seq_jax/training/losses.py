@@ -15,15 +15,16 @@ from seq2seq_jax.types import PAD
 # Tokens whose logits exist at once. A CPU keeps 256 x 6,000 numbers in its cache between products;
 # an accelerator wants larger products.
 BLOCK = {"cpu": 256, "gpu": 4096, "tpu": 4096}
-# Logits that may exist at once whatever the block: to find the real tokens, and to go through them
-# in several steps, costs more than so few logits, padding included.
+# A batch of so few logits is one block: to find the real tokens, and to go through them in several
+# steps, costs more than all positions at once.
 FEW = 2**20
 
 
 def block_size(positions: int, vocabulary: int) -> int:
     """Tokens of a block, an even number, for a batch of so many target positions."""
-    few = FEW // vocabulary
-    return min(max(BLOCK[jax.default_backend()], few - few % 2), positions + positions % 2)
+    everything = positions + positions % 2
+    few = positions * vocabulary <= FEW
+    return everything if few else min(BLOCK[jax.default_backend()], everything)
 
 
 def loss_blocks(

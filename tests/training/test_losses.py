@@ -73,6 +73,13 @@ def test_few_logits_are_made_at_once(few, monkeypatch):
     assert ("while" in str(program)) == (few < LOGITS.size)
 
 
+def test_more_logits_than_few_make_blocks_of_the_usual_size(monkeypatch):
+    """One token more adds no second block as large as all that were at once."""
+    monkeypatch.setitem(losses.BLOCK, "cpu", 4)
+    monkeypatch.setattr(losses, "FEW", 20 * 7)
+    assert [losses.block_size(n, 7) for n in (3, 19, 20, 21, 22)] == [4, 20, 20, 4, 4]
+
+
 @pytest.mark.parametrize("size", [20, 6])
 def test_sums_of_each_sentence(size, monkeypatch):
     """... are those of the sentence alone; the third has no token."""
