@@ -39,7 +39,7 @@ from seq2seq_jax.benchmarking.workloads import (
     make_examples,
 )
 from seq2seq_jax.commands.common import use_cores
-from seq2seq_jax.data.batching import padding_share
+from seq2seq_jax.data.batching import padding_share, stack
 from seq2seq_jax.data.buckets import Shape
 from seq2seq_jax.decoding.strategies import BeamSearch
 from seq2seq_jax.decoding.translate import Translator
@@ -51,6 +51,7 @@ STARTS = 3  # rounds, where each turn compiles
 SENTENCES = {"greedy": 500, "many": 10_000, "beam": 100}
 SEARCHES = {"many": 5}  # of a turn; else one
 FIRST = 40  # updates of a start: most shapes have come by then
+MEMBERS = 16  # of a population
 
 
 class Arm(NamedTuple):
@@ -73,15 +74,28 @@ class Case(NamedTuple):
 
 def update(case: Case) -> Arm:
     """An update of the training step on one full batch."""
-    config = workloads.make_config(case.workload, case.changes)
-    sizes = [len(words) for words in make_examples(case.workload, config).vocabularies]
-    graphdef, lanes = make_lanes([config], sizes)
-    members, batch = Members(lanes, graphdef), full_batch(sizes, config.data.batch_size, case.shape)
+    return _updating(case, 1)
+
+
+def population(case: Case) -> Arm:
+    """An update of several members in one program, which have their batches of one shape."""
+    return _updating(case, MEMBERS)
+
+
+def _updating(case: Case, count: int) -> Arm:
+    configs = [
+        workloads.make_config(case.workload, {**case.changes, "seed": seed})
+        for seed in range(count)
+    ]
+    sizes = [len(words) for words in make_examples(case.workload, configs[0]).vocabularies]
+    graphdef, lanes = make_lanes(configs, sizes)
+    batch = full_batch(sizes, configs[0].data.batch_size, case.shape)
+    members, batch = Members(lanes, graphdef), batch if count == 1 else stack([batch] * count)
     members.seconds([batch])  # compiles
     state = jax.device_get(members.state)
-    count = max(1, int(SECONDS / members.seconds([batch])))
+    updates = max(1, int(SECONDS / members.seconds([batch])))
     return Arm(
-        lambda: members.seconds([batch] * count) / count,
+        lambda: members.seconds([batch] * updates) / updates,
         lambda: state,
         f"{members.temporary_bytes(batch) / 2**20:,.1f} MiB",
     )
@@ -161,6 +175,7 @@ def epoch(case: Case) -> Arm:
 
 KINDS = {
     "update": update,
+    "population": population,
     "greedy": search,
     "many": search,
     "beam": search,
@@ -198,6 +213,9 @@ CASES = (
     Case("cores", "many", "small"),
     Case("cores", "many", "g2p"),
     Case("cores", "many", "small", changes=BEAM),
+    Case("in_turn", "population", "small", (9, 14)),
+    Case("in_turn", "population", "small", (10, 29)),
+    Case("in_turn", "population", "g2p", (8, 7)),
     Case("forced", "update", "luong"),
     Case("matrices", "update", "transformer"),
     Case("bfloat16", "update", "luong", changes=BFLOAT16),
@@ -241,7 +259,8 @@ def pair(case: Case, rounds: int) -> tuple[list[Arm], list[list[float]]]:
 def row(case: Case, arms: Sequence[Arm], seconds: Sequence[Sequence[float]]) -> str:
     """As Markdown."""
     ratios = np.divide(*seconds)
-    shape = f", {case.shape[0]} x {case.shape[1]}" if case.kind == "update" else ""
+    shaped = case.kind in ("update", "population")
+    shape = f", {case.shape[0]} x {case.shape[1]}" if shaped else ""
     cells = [
         case.name,
         f"{case.kind}, `{case.workload}`{shape}",

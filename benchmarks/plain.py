@@ -100,6 +100,7 @@ PLAIN = {
     "rematerialisation": Plain(jax, "checkpoint", lambda function, **_: function),
     "some_rows": Plain(some_rows, "worth_it", lambda numbers: False),
     "cores": Plain(mesh, "cores_for", lambda params, rows=None: jax.local_devices()[:1]),
+    "in_turn": Plain(mesh, "in_turn", lambda: False),
     "forced": Plain(measured_step, "is_forced", lambda config: False),
     "matrices": Plain(layers, "product", product),
     "bfloat16": Plain(workloads, "make_config", in_float32),

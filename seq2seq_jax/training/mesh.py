@@ -33,6 +33,15 @@ def devices_for_runs(params: Any) -> list[jax.Device]:
     return cores_for(params) if on_cpu else jax.local_devices()
 
 
+def in_turn() -> bool:
+    """Whether a device takes several runs one after another in a program, not all at once.
+
+    A core has no use for more numbers than one small run has, and those of all do not fit its cache
+    (benchmarks/README.md). To other devices they are one larger piece of work.
+    """
+    return jax.default_backend() == "cpu"
+
+
 def cores_for(params: Any, rows: int | None = None) -> list[jax.Device]:
     """The devices of a CPU that pay for this model; the first one of anything else.
 

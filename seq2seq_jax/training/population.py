@@ -1,12 +1,11 @@
 """How one run, or several at once, lie on the devices.
 
-Several runs that differ in traced numbers alone are one program: the step under `vmap`, over
-states, numbers and keys with a first axis R, a lane for each member. Lanes never meet, so what a
-member computes depends on how many lanes there are only by the rounding of other kernels, and not
-at all on what is in the other lanes: a member that has ended leaves a lane that is ignored.
+Several runs that differ in traced numbers alone are one program: the step over states, numbers and
+keys with a first axis R, a lane for each member. Lanes never meet, so what a member computes
+depends on how many lanes there are only by the rounding of other kernels, and not at all on what is
+in the other lanes: a member that has ended leaves a lane that is ignored.
 """
 
-import functools
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -17,6 +16,7 @@ import numpy as np
 from seq2seq_jax.training.mesh import (
     data_mesh,
     devices_that_exchange,
+    in_turn,
     line,
     on_each,
     replicated,
@@ -53,8 +53,9 @@ class Alone:
 class Together:
     """R runs, their trees stacked; each device has a share of the lanes.
 
-    As many of the devices take part as can have equal shares. `shared`: all members see the same
-    batch, which then has no axis R.
+    As many of the devices take part as can have equal shares. A device takes its lanes all at
+    once, under `vmap`, or `in_turn`. `shared`: all members see the same batch, which then has no
+    axis R.
     """
 
     def __init__(self, members: int, shared: bool, devices: Sequence[jax.Device]):
@@ -63,15 +64,18 @@ class Together:
         mesh = line(devices[:count], "lanes")
         self.sharding = shared_out(mesh)
         self.shards = 1  # each device has all rows of its members' batches
-        self.axis = "members"
+        self.axis = None if in_turn() else "members"
         self._batch = replicated(mesh) if shared else self.sharding
 
     def step(self, train_step: Callable) -> Callable:
-        axes = (0, None if self._shared else 0, 0, 0)
-
         def stacked(state, batch, hyper, key, *, forced):
-            one = functools.partial(train_step, forced=forced)
-            return jax.vmap(one, in_axes=axes, axis_name=self.axis)(state, batch, hyper, key)
+            def one(state, hyper, key, batch=batch):
+                return train_step(state, batch, hyper, key, forced=forced)
+
+            lanes = (state, hyper, key) if self._shared else (state, hyper, key, batch)
+            if self.axis is None:
+                return jax.lax.map(lambda lane: one(*lane), lanes)
+            return jax.vmap(one, axis_name=self.axis)(*lanes)
 
         inputs = self.sharding, self._batch, self.sharding, self.sharding
         return on_each(stacked, inputs, self.sharding)

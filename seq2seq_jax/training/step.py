@@ -93,7 +93,7 @@ def make_train_step(
     """The update that `config` describes; not jitted.
 
     `shards`: devices that share a batch's rows, each of which runs it on its own (`mesh.on_each`);
-    `axis`: name of the vmap that it is to run under.
+    `axis`: name of the vmap that it is to run under, if any.
 
     params += learning_rate * optimizer(gradient of the objective's sum / real tokens), where the
     sum runs over all micro-batches, so that accumulation changes rounding alone.

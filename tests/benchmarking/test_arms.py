@@ -45,6 +45,7 @@ def few():
         patch.setattr(topk, "BLOCK", 4)  # of 2 x 43 words
         patch.setattr(some_rows, "WORTH", {"cpu": 0})
         patch.setattr(arms, "FIRST", 4)
+        patch.setattr(arms, "MEMBERS", 2)
         yield
 
 

@@ -22,7 +22,10 @@ SERVER.set_forkserver_preload([tiny_run.__name__])
 
 
 class OwnProcess:
-    """`tiny_run.main` in `folder`; `cache` is for compiled programs, `train` of the config."""
+    """`tiny_run.main` in `folder`; `cache` is for compiled programs, `train` of the config.
+
+    `prepare`, a function of a module, is called in the process before.
+    """
 
     def __init__(
         self,
@@ -32,10 +35,11 @@ class OwnProcess:
         pause: float = 0.0,
         members: int = 1,
         environment: Mapping[str, str] = MappingProxyType({}),
+        prepare: Callable[[], None] | None = None,
     ):
         self._errors = folder.with_name(f"{folder.name}.stderr")
         arguments = folder, dict(train), pause, members
-        inputs = self._errors, cache, dict(environment), arguments
+        inputs = self._errors, cache, dict(environment), prepare, arguments
         self._process = SERVER.Process(target=_begin, args=inputs)
         self._process.start()
 
@@ -75,11 +79,19 @@ class OwnProcess:
         return said
 
 
-def _begin(errors: Path, cache: Path, environment: dict, arguments: tuple) -> None:
+def _begin(
+    errors: Path,
+    cache: Path,
+    environment: dict,
+    prepare: Callable[[], None] | None,
+    arguments: tuple,
+) -> None:
     with errors.open("wb") as file:
         os.dup2(file.fileno(), 2)
     os.environ |= environment
     # Starts again and again: compiled once for all.
     jax.config.update("jax_compilation_cache_dir", str(cache))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
+    if prepare is not None:
+        prepare()
     tiny_run.main(*arguments)

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from seq2seq_jax.training import mesh as meshes
+from seq2seq_jax.training import population
 from seq2seq_jax.training.mesh import (
     cores_for,
     data_mesh,
@@ -72,7 +73,12 @@ def test_devices_of_a_cpu_take_part_where_it_pays(parameters, rows, count, monke
     assert devices_for_runs(params) == devices_that_exchange() == eight
 
 
-def train(folder, devices: int, steps: int, members: int = 1):
+def at_once():
+    """Members as on a GPU."""
+    population.in_turn = lambda: False
+
+
+def train(folder, devices: int, steps: int, members: int = 1, prepare=None):
     """The loss curve of the tiny run in a process of its own, with that many devices.
 
     Of several members it is that of the last one. There is dropout, and each update has two parts.
@@ -80,7 +86,8 @@ def train(folder, devices: int, steps: int, members: int = 1):
     values = {"steps": steps, "eval_every": 20, "ema_decay": 0.5, "accumulation": 2}
     flags = f"{os.environ['XLA_FLAGS']} --xla_force_host_platform_device_count={devices}"
     inputs = folder, folder.parent / "compiled", values
-    with OwnProcess(*inputs, members=members, environment={"XLA_FLAGS": flags}) as run:
+    options = {"members": members, "environment": {"XLA_FLAGS": flags}, "prepare": prepare}
+    with OwnProcess(*inputs, **options) as run:
         said = run.finish()
     assert f"{devices} devices" in said
     assert "compiled 2 times" in said, said  # two shapes, once each
@@ -119,10 +126,12 @@ def test_four_devices_give_the_loss_curve_of_one_which_takes_over_their_checkpoi
 
 @pytest.mark.slow
 def test_two_devices_share_the_members_of_a_population(tmp_path):
-    """Each has one, and the same numbers come out."""
-    one, _ = train(tmp_path / "one", devices=1, steps=20, members=2)
-    two, _ = train(tmp_path / "two", devices=2, steps=20, members=2)
-    assert_same_curve(one, two)
+    """Each has two, and the same numbers come out, in turn and all at once."""
+    one, _ = train(tmp_path / "one", devices=1, steps=20, members=4)
+    for prepare in (None, at_once):
+        folder = tmp_path / f"two {prepare}"
+        two, _ = train(folder, devices=2, steps=20, members=4, prepare=prepare)
+        assert_same_curve(one, two)
 
 
 def test_as_many_devices_take_part_as_can_have_equal_shares():

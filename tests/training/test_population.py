@@ -11,7 +11,7 @@ import pytest
 
 from seq2seq_jax.models.seq2seq import initializer
 from seq2seq_jax.rng import named
-from seq2seq_jax.training import loop
+from seq2seq_jax.training import loop, population
 from seq2seq_jax.training.checkpoints import restore_best
 from seq2seq_jax.training.compiled import CompiledStep
 from seq2seq_jax.training.interrupts import Interrupted
@@ -67,10 +67,16 @@ def real_config(changes):
     return config
 
 
-@pytest.fixture(scope="module")
-def real(tmp_path_factory):
+@pytest.fixture(scope="module", params=[True, False], ids=["in turn", "at once"])
+def real(request, tmp_path_factory):
     """A group whose members differ in all kinds of numbers; the second one's loss overflows."""
     folder = tmp_path_factory.mktemp("real")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(population, "in_turn", lambda: request.param)
+        yield train_real(folder)
+
+
+def train_real(folder):
     configs = [real_config(changes) for changes in MEMBERS]
     graphdef, draw = initializer(configs[0].model, SIZE, SIZE)
     evaluate = tiny_evaluate(graphdef)
