@@ -213,6 +213,8 @@ CASES = (
     Case("cores", "many", "small"),
     Case("cores", "many", "g2p"),
     Case("cores", "many", "small", changes=BEAM),
+    Case("branch", "update", "luong"),
+    Case("branch", "update", "transformer"),
     Case("in_turn", "population", "small", (9, 14)),
     Case("in_turn", "population", "small", (10, 29)),
     Case("in_turn", "population", "g2p", (8, 7)),

@@ -14,7 +14,7 @@ from seq2seq_jax.benchmarking import measured_step, workloads
 from seq2seq_jax.data import buckets
 from seq2seq_jax.decoding import batches, search, shrinking, topk, translate
 from seq2seq_jax.models import decoders, layers, recurrent
-from seq2seq_jax.training import compiled, deferred, losses, mesh, some_rows
+from seq2seq_jax.training import compiled, deferred, either, losses, mesh, some_rows
 from seq2seq_jax.types import PAD
 
 
@@ -100,6 +100,7 @@ PLAIN = {
     "rematerialisation": Plain(jax, "checkpoint", lambda function, **_: function),
     "some_rows": Plain(some_rows, "worth_it", lambda numbers: False),
     "cores": Plain(mesh, "cores_for", lambda params, rows=None: jax.local_devices()[:1]),
+    "branch": Plain(either, "worth_a_branch", lambda numbers: False),
     "in_turn": Plain(mesh, "in_turn", lambda: False),
     "forced": Plain(measured_step, "is_forced", lambda config: False),
     "matrices": Plain(layers, "product", product),

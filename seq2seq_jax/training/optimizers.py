@@ -7,16 +7,18 @@ plateau or another peak compiles nothing anew.
 import math
 from collections.abc import Callable
 
+import jax.numpy as jnp
 import ml_collections
 import optax
+from jaxtyping import Array, Float
 
 
 def make_optimizer(train: ml_collections.ConfigDict) -> optax.GradientTransformation:
     """Descent updates for a learning rate of 1: params += learning_rate * updates.
 
-    First the gradient is scaled down to a global norm of `clip_norm` (Pascanu et al. 2013,
-    algorithm 1), then comes the optimiser, then decoupled weight decay (Loshchilov & Hutter 2019,
-    algorithm 2): update -= weight_decay * params, so that it too is multiplied by the rate.
+    They are those of the optimiser for a gradient that has been clipped, and then of decoupled
+    weight decay (Loshchilov & Hutter 2019, algorithm 2): update -= weight_decay * params, so that
+    it too is multiplied by the rate.
 
     - `adam`: Kingma & Ba 2015, algorithm 1, epsilon 1e-8.
     - `sgd`: v = momentum * v + gradient; update = -v (Polyak 1964).
@@ -29,11 +31,15 @@ def make_optimizer(train: ml_collections.ConfigDict) -> optax.GradientTransforma
         "adadelta": lambda: optax.scale_by_adadelta(rho=0.95, eps=1e-6),
     }
     parts = [rules[train.optimizer]()]
-    if train.clip_norm:
-        parts.insert(0, optax.clip_by_global_norm(train.clip_norm))
     if train.weight_decay:
         parts.append(optax.add_decayed_weights(train.weight_decay))
     return optax.chain(*parts, optax.scale(-1.0))
+
+
+def clip_scale(norm: Float[Array, ""], clip_norm: float) -> Float[Array, ""] | float:
+    """What scales a gradient of this norm down to `clip_norm` at most (Pascanu et al. 2013,
+    algorithm 1); 1 where `clip_norm` is 0."""
+    return jnp.minimum(1.0, clip_norm / norm) if clip_norm else 1.0
 
 
 def learning_rate_at(train: ml_collections.ConfigDict, total_steps: int) -> Callable[[int], float]:

@@ -14,9 +14,11 @@ from seq2seq_jax.models.layers import Noise
 from seq2seq_jax.rng import named
 from seq2seq_jax.training import teacher_forcing
 from seq2seq_jax.training.deferred import deferred
+from seq2seq_jax.training.either import either
 from seq2seq_jax.training.feeds import Feed
 from seq2seq_jax.training.losses import coverage_loss, cross_entropy
 from seq2seq_jax.training.mesh import sum_over_devices
+from seq2seq_jax.training.optimizers import clip_scale
 from seq2seq_jax.types import Batch, InputError
 
 Params = Any  # a dict of dicts of arrays
@@ -95,8 +97,8 @@ def make_train_step(
     `shards`: devices that share a batch's rows, each of which runs it on its own (`mesh.on_each`);
     `axis`: name of the vmap that it is to run under, if any.
 
-    params += learning_rate * optimizer(gradient of the objective's sum / real tokens), where the
-    sum runs over all micro-batches, so that accumulation changes rounding alone.
+    params += learning_rate * optimizer(gradient of the objective's sum / real tokens, clipped),
+    where the sum runs over all micro-batches, so that accumulation changes rounding alone.
 
     Raises:
       InputError: where the devices cannot share a micro-batch equally.
@@ -193,25 +195,23 @@ def make_train_step(
         key = jax.random.fold_in(key, state.step)
         totals = accumulate(state.params, batch, hyper, key, forced)
         gradients, sums = sum_over_devices(totals) if shards > 1 else totals
-        gradients = jax.tree.map(lambda g: g / jnp.maximum(sums["tokens"], 1.0), gradients)
-        norm = optax.tree.norm(gradients)
+        tokens = jnp.maximum(sums["tokens"], 1.0)
+        norm = optax.tree.norm(gradients) / tokens
         finite = jnp.isfinite(norm) & jnp.isfinite(sums["loss"]) & (state.bad_step < 0)
-        updates, opt_state = optimizer.update(gradients, state.opt_state, state.params)
-        params = jax.tree.map(lambda p, u: p + hyper.learning_rate * u, state.params, updates)
-        ema = (
-            jax.tree.map(lambda e, p: ema_decay * e + (1 - ema_decay) * p, state.ema, params)
-            if ema_decay
-            else ()
-        )
+        scale = clip_scale(norm, config.train.clip_norm) / tokens
 
-        def keep(new, old):
-            return jax.tree.map(lambda n, o: jnp.where(finite, n, o), new, old)
+        def updated():
+            scaled = jax.tree.map(lambda g: scale * g, gradients)
+            updates, opt_state = optimizer.update(scaled, state.opt_state, state.params)
+            params = jax.tree.map(lambda p, u: p + hyper.learning_rate * u, state.params, updates)
+            if not ema_decay:
+                return params, opt_state, state.ema
+            ema = jax.tree.map(lambda e, p: ema_decay * e + (1 - ema_decay) * p, state.ema, params)
+            return params, opt_state, ema
 
         sums |= {"gradient_norm": norm, "updates": jnp.float32(1)}
         return TrainState(
-            keep(params, state.params),
-            keep(opt_state, state.opt_state),
-            keep(ema, state.ema),
+            *either(finite, updated, (state.params, state.opt_state, state.ema)),
             state.step + 1,
             jax.tree.map(jnp.add, state.window, sums),
             jnp.where(finite | (state.bad_step >= 0), state.bad_step, state.step),

@@ -10,7 +10,7 @@ from benchmarks import arms
 from benchmarks.plain import PLAIN, off
 from seq2seq_jax.benchmarking import workloads
 from seq2seq_jax.decoding import topk
-from seq2seq_jax.training import some_rows
+from seq2seq_jax.training import either, some_rows
 from seq2seq_jax.types import PAD
 from tests.benchmarking.tiny import TINY
 from tests.small import ROUNDING
@@ -44,6 +44,7 @@ def few():
         patch.setattr(arms, "SENTENCES", {"greedy": 6, "many": 6, "beam": 6})
         patch.setattr(topk, "BLOCK", 4)  # of 2 x 43 words
         patch.setattr(some_rows, "WORTH", {"cpu": 0})
+        patch.setattr(either, "WORTH", {"cpu": 0})
         patch.setattr(arms, "FIRST", 4)
         patch.setattr(arms, "MEMBERS", 2)
         yield

@@ -11,7 +11,7 @@ import pytest
 from seq2seq_jax import rng
 from seq2seq_jax.benchmarking.products import count_products
 from seq2seq_jax.models.seq2seq import initialize
-from seq2seq_jax.training import teacher_forcing
+from seq2seq_jax.training import either, teacher_forcing
 from seq2seq_jax.training.feeds import Feed
 from seq2seq_jax.training.step import WINDOW, Hyper, init_state, make_train_step
 from seq2seq_jax.types import Batch, InputError
@@ -46,14 +46,18 @@ def hyper(learning_rate=RATE, ratio=1.0, dropout=0.0, **others):
 
 def config(model=(), forcing=(), **train):
     values = small_config(**dict(model))
+    values.train.clip_norm = 0.0
     values.train.update_from_flattened_dict(train)
     values.teacher_forcing.update_from_flattened_dict(dict(forcing))
     return values
 
 
 @functools.cache
-def stepper(model=(), forcing=(), train=(), optimizer=SGD):
-    """(compiled step, list that grows with each trace)"""
+def stepper(model=(), forcing=(), train=(), optimizer=SGD, branch=False):
+    """(compiled step, list that grows with each trace)
+
+    `branch` is only told apart: it is what `either` decides while the step is traced.
+    """
     step = make_train_step(
         config(model, forcing, **dict(train)), small_model(**dict(model))[0], optimizer
     )
@@ -199,6 +203,18 @@ def test_in_bfloat16_products_with_weights_are_and_the_gradient_is_close(model, 
     assert 0 < np.linalg.norm(near - exact) < 2**-5 * np.linalg.norm(exact)
 
 
+@pytest.mark.parametrize("share", [0.5, 2.0])
+def test_a_gradient_is_clipped_as_a_whole_and_its_norm_reported_before(share):
+    """g min(1, c / |g|), |g| over all parameters (Pascanu et al. 2013, algorithm 1)."""
+    _, params = small_model()
+    whole = update(start())
+    norm = float(whole.window["gradient_norm"])
+    clipped = update(start(), train=(("clip_norm", share * norm),))
+    plain = gradient(whole, params)
+    assert_same(gradient(clipped, params), {k: min(1.0, share) * g for k, g in plain.items()})
+    assert float(clipped.window["gradient_norm"]) == pytest.approx(norm, rel=1e-6)
+
+
 def test_moving_average():
     """ema' = d ema + (1 - d) params', from the initial parameters on (Polyak & Juditsky 1992)."""
     decay, build = 0.9, {"optimizer": ADAM, "train": (("ema_decay", 0.9),)}
@@ -211,9 +227,11 @@ def test_moving_average():
     assert any((flat(state.ema)[k] != v).any() for k, v in flat(state.params).items())
 
 
+@pytest.mark.parametrize("branch", [False, True])
 @pytest.mark.parametrize("broken", ["loss", "gradient"])
-def test_a_non_finite_update_is_not_applied_and_named(broken):
-    build = {"optimizer": ADAM, "train": (("ema_decay", 0.9),)}
+def test_a_non_finite_update_is_not_applied_and_named(broken, branch, monkeypatch):
+    monkeypatch.setattr(either, "worth_a_branch", lambda numbers: branch)
+    build = {"optimizer": ADAM, "train": (("ema_decay", 0.9),), "branch": branch}
     state = start(ADAM, ema_decay=0.9)
     for _ in range(2):
         state = update(state, **build)
