@@ -9,7 +9,7 @@ from seq2seq_jax.types import InputError
 
 Shape = tuple[int, int]  # source and target positions
 
-_TARGET = 2  # source positions that a target position takes as long as: benchmarks/README.md
+_TARGET = 2  # source positions that a target position takes as long as: benchmarks/tried.md
 _GRID = 48  # candidate lengths a side at most; where there are more they are rounded up
 
 
