@@ -103,8 +103,9 @@ class Batches:
 
     def _rows(self, flat: np.ndarray, start: np.ndarray, chosen: np.ndarray, width: int):
         rows = np.full((self.batch_size, width), PAD, np.int32)
-        for row, begin, end in zip(rows, start[chosen], start[chosen + 1], strict=False):
-            row[: end - begin] = flat[begin:end]
+        place_KT = start[chosen][:, None] + np.arange(width)
+        real_KT = place_KT < start[chosen + 1][:, None]
+        rows[: len(chosen)][real_KT] = flat[place_KT[real_KT]]
         return rows
 
     def _plan(self, epoch: int) -> list[_Piece]:
