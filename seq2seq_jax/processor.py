@@ -5,9 +5,10 @@ import os
 
 from ml_collections import ConfigDict
 
-# Hidden numbers of a decoder from which on an update's blocks of memory are so large that keeping
-# them is worth more than threads that never wait for each other; measured, see benchmarks/.
-WIDE = 512
+# Hidden numbers from which on an update's blocks of memory are so large that keeping them is worth
+# more than threads that never wait for each other, by the decoder's kind: a Transformer's hold all
+# positions, and its MLP is wider than it. Measured, see benchmarks/.
+WIDE = {"recurrent": 512, "transformer": 256}
 M_ARENA_MAX = -8  # of glibc's malloc.h
 
 
@@ -25,5 +26,5 @@ def keep_memory_for(model: ConfigDict) -> None:
     """
     kept = "glibc.malloc.mmap_max=0" in os.environ.get("GLIBC_TUNABLES", "")
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
-    if kept and mallopt and model.decoder.width >= WIDE:
+    if kept and mallopt and model.decoder.width >= WIDE[model.decoder.kind]:
         mallopt(M_ARENA_MAX, 1)

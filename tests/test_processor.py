@@ -11,17 +11,19 @@ OURS = "glibc.malloc.mmap_max=0:glibc.malloc.hugetlb=1"
 
 
 @pytest.mark.parametrize(
-    ("width", "tunables", "said"),
+    ("kind", "width", "tunables", "said"),
     [
-        (processor.WIDE, OURS, [(-8, 1)]),
-        (processor.WIDE - 1, OURS, []),
-        (processor.WIDE, "glibc.malloc.check=0", []),
-        (processor.WIDE, None, []),
+        ("recurrent", 512, OURS, [(-8, 1)]),
+        ("recurrent", 511, OURS, []),
+        ("transformer", 256, OURS, [(-8, 1)]),
+        ("transformer", 255, OURS, []),
+        ("recurrent", 512, "glibc.malloc.check=0", []),
+        ("recurrent", 512, None, []),
     ],
 )
-def test_a_wide_model_has_one_arena(width, tunables, said, monkeypatch):
+def test_a_wide_model_has_one_arena(kind, width, tunables, said, monkeypatch):
     model = configs.defaults().model
-    model.decoder.width = width
+    model.decoder.kind, model.decoder.width = kind, width
     monkeypatch.delenv("GLIBC_TUNABLES", raising=False)
     if tunables:
         monkeypatch.setenv("GLIBC_TUNABLES", tunables)
@@ -34,7 +36,7 @@ def test_a_wide_model_has_one_arena(width, tunables, said, monkeypatch):
 
 def test_where_there_is_no_glibc_nothing_happens(monkeypatch):
     model = configs.defaults().model
-    model.decoder.width = processor.WIDE
+    model.decoder.width = 512
     monkeypatch.setenv("GLIBC_TUNABLES", OURS)
     monkeypatch.setattr(processor.ctypes, "CDLL", lambda name: SimpleNamespace())
     assert processor.keep_memory_for(model) is None
