@@ -78,7 +78,7 @@ def update(case: Case) -> Arm:
 
 
 def population(case: Case) -> Arm:
-    """An update of several members in one program, which have their batches of one shape."""
+    """An update of several members in one program, on equal batches."""
     return _updating(case, MEMBERS)
 
 

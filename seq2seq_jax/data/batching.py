@@ -177,9 +177,10 @@ def make_iterator(
 ) -> "iterator.BatchIterator":
     """A Grain iterator over `batches`; close it when done.
 
-    `workers` processes prepare the batches, or threads of this process where it is 0; `prefetch`
-    batches are prepared ahead. Neither changes which batches come, nor their order. `get_state`
-    and `set_state` tell and restore the position, also across numbers of workers.
+    `workers` processes prepare the batches, or this one where it is 0; `prefetch` batches are
+    prepared ahead, but by a process that trains on a CPU. Neither changes which batches come, nor
+    their order. `get_state` and `set_state` tell and restore the position, also across numbers of
+    workers.
     """
     from seq2seq_jax.data.iterator import BatchIterator
 

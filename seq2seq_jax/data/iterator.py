@@ -7,15 +7,17 @@ import atexit
 from typing import Any
 
 import grain
+import jax
 import numpy as np
 from absl import flags
 
 from seq2seq_jax.data.batching import Batches, StackedBatches
 from seq2seq_jax.types import Batch, InputError
 
-# Threads that prepare batches where there are no worker processes. What they do holds Python's lock
-# most of the time: with four a batch of short sentences costs up to twice as much.
-THREADS = 2
+# That prepare batches where there are no worker processes, by device. On a CPU the loop does it
+# itself: more threads would wait for the cores that train, and the loop for them.
+THREADS = {"cpu": 0}
+OTHERWISE = 4
 
 
 class BatchIterator(grain.DatasetIterator[Batch]):
@@ -77,7 +79,8 @@ class BatchIterator(grain.DatasetIterator[Batch]):
     def _dataset(self) -> grain.IterDataset[Batch]:
         batches = grain.MapDataset.source(self._batches)[self._next :]
         if self._workers == 0:
-            options = grain.ReadOptions(num_threads=THREADS, prefetch_buffer_size=self._prefetch)
+            threads = THREADS.get(jax.default_backend(), OTHERWISE)
+            options = grain.ReadOptions(num_threads=threads, prefetch_buffer_size=self._prefetch)
             return batches.to_iter_dataset(options)
         if not flags.FLAGS.is_parsed():  # Grain reads flags; in a notebook nobody has parsed any
             flags.FLAGS.mark_as_parsed()

@@ -6,6 +6,7 @@ import pickle
 import numpy as np
 import pytest
 
+from seq2seq_jax.data import iterator as iterators
 from seq2seq_jax.data.batching import (
     Batches,
     StackedBatches,
@@ -208,7 +209,9 @@ def test_padding_share_is_what_the_batches_hold():
 # --- the iterator
 
 
-def test_threads_keep_the_order_and_a_state_goes_on():
+@pytest.mark.parametrize("threads", [0, 4])
+def test_the_order_is_kept_and_a_state_goes_on(threads, monkeypatch):
+    monkeypatch.setitem(iterators.THREADS, "cpu", threads)
     run = batches()
     iterator = make_iterator(run, 0, prefetch=4)
     assert all(equal(next(iterator), run[i]) for i in range(15))
@@ -225,9 +228,9 @@ def test_worker_processes_give_the_same_batches_and_states():
     assert all(equal(next(iterator), run[i]) for i in range(3, 15))
     state = iterator.get_state()
     iterator.close()
-    threads = make_iterator(run, 0, prefetch=4)
-    threads.set_state(state)
-    assert equal(next(threads), run[15])
+    without = make_iterator(run, 0, prefetch=4)
+    without.set_state(state)
+    assert equal(next(without), run[15])
 
 
 def test_a_pass_ends_and_has_no_other_positions():
