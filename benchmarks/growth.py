@@ -171,6 +171,7 @@ def write(rows: Sequence[Mapping[str, Any]], stem: Path) -> tuple[Path, Path]:
 
 def main() -> None:
     start = time.perf_counter()
+    use_cores()  # before JAX begins, which the next line lets it
     platform = jax.default_backend()
     possible = axes(platform)
     parser = argparse.ArgumentParser(description="See the top of this file.")
@@ -178,7 +179,6 @@ def main() -> None:
     parser.add_argument("--folder", type=Path, default=Path(__file__).parent / "growth")
     flags = parser.parse_args()
     chosen = {axis: points for axis, points in possible.items() if axis in (flags.axis or possible)}
-    use_cores()
     print(f"{jax.devices()[0].device_kind}; {look_around(before=True)}")
     print(f"GLIBC_TUNABLES: {os.environ.get('GLIBC_TUNABLES', 'none')}")
     rows = []

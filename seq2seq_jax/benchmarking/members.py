@@ -67,8 +67,7 @@ class Members:
     def temporary_bytes(self, batch: Batch) -> int:
         """What the compiled update needs beside its inputs and outputs, on all devices."""
         arguments = self.state, self.place(batch), *self._rest
-        devices = len(self.state.step.sharding.device_set)
-        return devices * self.step.temporary_bytes(*arguments, forced=self._forced)
+        return self._devices() * self.step.temporary_bytes(*arguments, forced=self._forced)
 
     def state_bytes(self) -> int:
         return sum(leaf.nbytes for leaf in jax.tree.leaves(self.state))
@@ -81,7 +80,10 @@ class Members:
             blocks, _ = loss_blocks(full_BT, self.vocabulary, self.shards)
         arguments = self.state, self.place(batch), *self._rest
         own = self.step.products(*arguments, forced=self._forced, blocks=blocks / self.shards)
-        return {product: self.shards * count for product, count in own.items()}
+        return {product: self._devices() * count for product, count in own.items()}
+
+    def _devices(self) -> int:
+        return len(self.state.step.sharding.device_set)
 
 
 def make_lanes(configs: Sequence[ConfigDict], sizes: Sequence[int]) -> tuple[Any, list[Lane]]:
