@@ -46,7 +46,7 @@ def get_config() -> ml_collections.ConfigDict:
     data.batch_size = 64  # sentences, over all devices
     data.buckets = 4  # batch shapes at most
     data.order = "seed"  # seed | shared: of the batches, by the root seed or by data.seed
-    data.workers = 0  # worker processes that prepare batches; 0 = threads of this process
+    data.workers = 0  # worker processes that prepare batches; 0 = this process does
     data.prefetch = 16  # batches prepared ahead, by workers or, beside an accelerator, by threads
 
     model = config.model = ml_collections.ConfigDict()

@@ -215,6 +215,15 @@ def test_a_gradient_is_clipped_as_a_whole_and_its_norm_reported_before(share):
     assert float(clipped.window["gradient_norm"]) == pytest.approx(norm, rel=1e-6)
 
 
+def test_clipping_comes_before_the_optimiser():
+    """One that looks at signs alone gives the same update, whatever a gradient is clipped to."""
+    signs = optax.chain(optax.scale_by_sign(), optax.scale(-1.0))
+    whole, clipped = (
+        update(start(signs), optimizer=signs, train=(("clip_norm", norm),)) for norm in (0.0, 0.01)
+    )
+    assert_same(flat(clipped.params), flat(whole.params))
+
+
 def test_moving_average():
     """ema' = d ema + (1 - d) params', from the initial parameters on (Polyak & Juditsky 1992)."""
     decay, build = 0.9, {"optimizer": ADAM, "train": (("ema_decay", 0.9),)}
