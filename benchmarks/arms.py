@@ -82,7 +82,12 @@ def population(case: Case) -> Arm:
     return _updating(case, MEMBERS)
 
 
-def _updating(case: Case, count: int) -> Arm:
+def half_ended(case: Case) -> Arm:
+    """The same, where every second member has ended."""
+    return _updating(case, MEMBERS, ended=slice(1, None, 2))
+
+
+def _updating(case: Case, count: int, ended: slice | None = None) -> Arm:
     configs = [
         workloads.make_config(case.workload, {**case.changes, "seed": seed})
         for seed in range(count)
@@ -91,6 +96,11 @@ def _updating(case: Case, count: int) -> Arm:
     graphdef, lanes = make_lanes(configs, sizes)
     batch = full_batch(sizes, configs[0].data.batch_size, case.shape)
     members, batch = Members(lanes, graphdef), batch if count == 1 else stack([batch] * count)
+    if ended:
+        bad_steps = jax.device_get(members.state.bad_step).copy()
+        bad_steps[ended] = 0
+        bad_steps = jax.device_put(bad_steps, members.state.bad_step.sharding)
+        members.state = members.state._replace(bad_step=bad_steps)
     members.seconds([batch])  # compiles
     state = jax.device_get(members.state)
     updates = max(1, int(SECONDS / members.seconds([batch])))
@@ -176,6 +186,7 @@ def epoch(case: Case) -> Arm:
 KINDS = {
     "update": update,
     "population": population,
+    "half ended": half_ended,
     "greedy": search,
     "many": search,
     "beam": search,
@@ -218,6 +229,8 @@ CASES = (
     Case("in_turn", "population", "small", (9, 14)),
     Case("in_turn", "population", "small", (10, 29)),
     Case("in_turn", "population", "g2p", (8, 7)),
+    Case("rests", "half ended", "small", (9, 14)),
+    Case("rests", "population", "small", (9, 14)),
     Case("forced", "update", "luong"),
     Case("matrices", "update", "transformer"),
     Case("bfloat16", "update", "luong", changes=BFLOAT16),
@@ -261,7 +274,7 @@ def pair(case: Case, rounds: int) -> tuple[list[Arm], list[list[float]]]:
 def row(case: Case, arms: Sequence[Arm], seconds: Sequence[Sequence[float]]) -> str:
     """As Markdown."""
     ratios = np.divide(*seconds)
-    shaped = case.kind in ("update", "population")
+    shaped = case.kind in ("update", "population", "half ended")
     shape = f", {case.shape[0]} x {case.shape[1]}" if shaped else ""
     cells = [
         case.name,

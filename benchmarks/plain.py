@@ -14,7 +14,7 @@ from seq2seq_jax.benchmarking import measured_step, workloads
 from seq2seq_jax.data import buckets
 from seq2seq_jax.decoding import batches, search, shrinking, topk, translate
 from seq2seq_jax.models import decoders, layers, recurrent
-from seq2seq_jax.training import compiled, deferred, either, losses, mesh, some_rows
+from seq2seq_jax.training import compiled, deferred, either, losses, mesh, some_rows, step
 from seq2seq_jax.types import PAD
 
 
@@ -102,6 +102,7 @@ PLAIN = {
     "cores": Plain(mesh, "cores_for", lambda params, rows=None: jax.local_devices()[:1]),
     "branch": Plain(either, "worth_a_branch", lambda numbers: False),
     "in_turn": Plain(mesh, "in_turn", lambda: False),
+    "rests": Plain(step, "unless", lambda ended, make, nothing: make()),
     "forced": Plain(measured_step, "is_forced", lambda config: False),
     "matrices": Plain(layers, "product", product),
     "bfloat16": Plain(workloads, "make_config", in_float32),

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Iterable, Sequence
+from functools import partial
 from typing import Any
 
 import jax
@@ -35,9 +36,8 @@ class Members:
         first, alone = configs[0], len(lanes) == 1
         devices = devices_for_runs(lanes[0].state.params)
         layout = Alone(first.data.batch_size) if alone else Together(len(lanes), shared, devices)
-        optimizer = make_optimizer(first.train)
-        step = make_train_step(first, graphdef, optimizer, layout.shards, layout.axis)
-        self.step = MeasuredStep(layout.step(step), layout.sharding)
+        make_step = partial(make_train_step, first, graphdef, make_optimizer(first.train))
+        self.step = MeasuredStep(layout.step(make_step), layout.sharding)
         self.place, self.shards = layout.place_batch, layout.shards
         (self.vocabulary,) = lanes[0].state.params["decoder"]["output_bias"].shape
         self.state = layout.place([lane.state for lane in lanes])

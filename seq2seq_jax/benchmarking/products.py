@@ -33,16 +33,19 @@ Products = Mapping[Product, int | float]  # how often each is done
 
 def count_products(jaxpr: Any, passes: int | float = 1) -> Products:
     """How often each product is done. A scan's body counts once a step; that of a while loop, whose
-    steps the program does not know, `passes` times; of branches each as often as the others."""
+    steps the program does not know, `passes` times. Of branches those that do any count as often as
+    each other: one without is there for when there is nothing to do."""
     found: dict[Product, int | float] = defaultdict(int)
     for equation in jaxpr.eqns:
         if equation.primitive.name == "dot_general":
             found[_product(equation)] += 1
+        inside = [count_products(inner, passes) for inner in _programs(equation.params)]
+        inside = [products for products in inside if products]
         times = {"scan": equation.params.get("length"), "while": passes}
         if equation.primitive.name == "cond":
-            times["cond"] = 1 / len(equation.params["branches"])
-        for inner in _programs(equation.params):
-            for product, count in count_products(inner, passes).items():
+            times["cond"] = 1 / max(1, len(inside))
+        for products in inside:
+            for product, count in products.items():
                 found[product] += times.get(equation.primitive.name, 1) * count
     return found
 

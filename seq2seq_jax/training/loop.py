@@ -4,17 +4,18 @@ The step itself is make_train_step's; nothing here depends on the model. One run
 through the same loop: population.py says how they lie on the devices, member.py what each writes.
 """
 
-import functools
 import math
 import signal
 import sys
 import time
 from collections.abc import Iterator, Sequence
+from functools import cache, lru_cache, partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
 import ml_collections
+import numpy as np
 
 from seq2seq_jax.data.batching import Batches, StackedBatches, make_iterator
 from seq2seq_jax.training.checkpoints import explained_disk_errors
@@ -130,12 +131,10 @@ class _Trainer:
         # The members that go on, by their lanes.
         self._live = {i: lane for i, lane in enumerate(lanes) if isinstance(lane, Member)}
         self._total = total_steps(config.train, batches.per_epoch)
-        step = make_train_step(
-            config, graphdef, make_optimizer(config.train), layout.shards, layout.axis
-        )
-        self._step_fn = CompiledStep(layout.step(step), layout.sharding)
+        make_step = partial(make_train_step, config, graphdef, make_optimizer(config.train))
+        self._step_fn = CompiledStep(layout.step(make_step), layout.sharding)
         self._blanks = batches.blanks()
-        self._hyper = functools.lru_cache(maxsize=4)(self._make_hyper)
+        self._hyper = lru_cache(maxsize=4)(self._make_hyper)
 
         self._step = _last_common_step(members)
         first = members[0]
@@ -145,6 +144,7 @@ class _Trainer:
         several = isinstance(layout, Together)
         self._whole = make_progress(self._total, self._step) if several else None
         self._state = layout.place([lane.open(self._total, to_a_file=several) for lane in lanes])
+        self._rest()
         self._key = layout.place([lane.key for lane in lanes])
         self._window_start, self._window_examples = time.perf_counter(), 0
         self._started = time.perf_counter() - first.seconds
@@ -246,6 +246,8 @@ class _Trainer:
             if member.error or member.selection.finished or self._step == self._total
         }
         self._live = {i: member for i, member in self._live.items() if i not in ended}
+        if ended and self._live:
+            self._rest()
         compiled, seconds = self._step_fn.compilations, self._step_fn.seconds
         if ended and compiled and not self._live:
             self._say(f"the step was compiled {compiled} times, in {seconds:.1f} s")
@@ -255,6 +257,14 @@ class _Trainer:
             if self._interrupts.received:  # while it was tested: the next test may take as long
                 yield from self._stop(at_their_end=len(ended) - given)
         self._window_start += time.perf_counter() - start
+
+    def _rest(self) -> None:
+        """Nothing changes the states any more of the runs that have ended."""
+        bad_steps = self._layout.lanes(self._state.bad_step)
+        bad_steps = [
+            own if i in self._live else np.maximum(own, 0) for i, own in enumerate(bad_steps)
+        ]
+        self._state = self._state._replace(bad_step=self._layout.place(bad_steps))
 
     def _result(self, selection: Selection) -> Result:
         return Result(
@@ -296,7 +306,7 @@ class _Trainer:
 
 def _last_common_step(members: Sequence[Member]) -> int:
     """Takes all members back to the last step that each has a checkpoint of; 0 is the start."""
-    say = functools.cache(_say)  # what they have in common, once
+    say = cache(_say)  # what they have in common, once
     steps = [member.load(say) for member in members]
     while len(set(steps)) > 1:
         limit = min(steps)

@@ -3,7 +3,8 @@
 Several runs that differ in traced numbers alone are one program: the step over states, numbers and
 keys with a first axis R, a lane for each member. Lanes never meet, so what a member computes
 depends on how many lanes there are only by the rounding of other kernels, and not at all on what is
-in the other lanes: a member that has ended leaves a lane that is ignored.
+in the other lanes. A member that has ended leaves a lane that is ignored, and where a device takes
+its lanes one after another, passed over.
 """
 
 from collections.abc import Callable, Sequence
@@ -24,6 +25,8 @@ from seq2seq_jax.training.mesh import (
 )
 from seq2seq_jax.types import Batch
 
+AXIS = "members"  # name of the vmap over lanes
+
 
 class Alone:
     """One run: trees as they are; each device has a share of the rows of a batch."""
@@ -32,11 +35,11 @@ class Alone:
         mesh = data_mesh(batch_size, devices_that_exchange())
         self.sharding, self._rows = replicated(mesh), shared_out(mesh)
         self.shards = mesh.size  # of a batch's rows
-        self.axis = None
 
-    def step(self, train_step: Callable) -> Callable:
+    def step(self, make_step: Callable[..., Callable]) -> Callable:
+        """The update, of what `make_train_step` makes with the options that it is given."""
         inputs = self.sharding, self._rows, self.sharding, self.sharding
-        return on_each(train_step, inputs, self.sharding)
+        return on_each(make_step(shards=self.shards), inputs, self.sharding)
 
     def place(self, trees: Sequence[Any]) -> Any:
         (tree,) = trees
@@ -64,18 +67,20 @@ class Together:
         mesh = line(devices[:count], "lanes")
         self.sharding = shared_out(mesh)
         self.shards = 1  # each device has all rows of its members' batches
-        self.axis = None if in_turn() else "members"
         self._batch = replicated(mesh) if shared else self.sharding
 
-    def step(self, train_step: Callable) -> Callable:
+    def step(self, make_step: Callable[..., Callable]) -> Callable:
+        one_by_one = in_turn()
+        train_step = make_step(rests=True) if one_by_one else make_step(axis=AXIS)
+
         def stacked(state, batch, hyper, key, *, forced):
             def one(state, hyper, key, batch=batch):
                 return train_step(state, batch, hyper, key, forced=forced)
 
             lanes = (state, hyper, key) if self._shared else (state, hyper, key, batch)
-            if self.axis is None:
+            if one_by_one:
                 return jax.lax.map(lambda lane: one(*lane), lanes)
-            return jax.vmap(one, axis_name=self.axis)(*lanes)
+            return jax.vmap(one, axis_name=AXIS)(*lanes)
 
         inputs = self.sharding, self._batch, self.sharding, self.sharding
         return on_each(stacked, inputs, self.sharding)

@@ -1,5 +1,6 @@
 """One training update as a pure function: (state, batch, hyper, key) -> state."""
 
+from collections.abc import Callable
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -8,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 from flax import nnx
-from jaxtyping import Array, Float, Int, Key
+from jaxtyping import Array, Bool, Float, Int, Key
 
 from seq2seq_jax.models.layers import Noise
 from seq2seq_jax.rng import named
@@ -22,14 +23,15 @@ from seq2seq_jax.training.optimizers import clip_scale
 from seq2seq_jax.types import Batch, InputError
 
 Params = Any  # a dict of dicts of arrays
-WINDOW = ("loss", "correct", "tokens", "gold", "coins", "gradient_norm", "updates")
+SUMS = ("loss", "correct", "tokens", "gold", "coins")  # over the tokens of a batch
+WINDOW = (*SUMS, "gradient_norm", "updates")
 
 
 class TrainState(NamedTuple):
     """All that an update changes. `window` sums since the last log line; the host resets it.
 
     `bad_step` is the first update whose loss or gradient was not finite, else -1; that update and
-    the ones after it left the parameters as they were.
+    the ones after it left the parameters as they were. The loop sets it of a run that has ended.
     """
 
     params: Params
@@ -76,6 +78,11 @@ def empty_window() -> dict[str, Float[Array, ""]]:
     return {name: jnp.float32(0) for name in WINDOW}
 
 
+def no_totals(params: Params) -> tuple[Params, dict[str, Float[Array, ""]]]:
+    """The gradient and the sums of no tokens."""
+    return jax.tree.map(jnp.zeros_like, params), {name: jnp.float32(0) for name in SUMS}
+
+
 def init_state(
     params: Params, optimizer: optax.GradientTransformation, ema_decay: float
 ) -> TrainState:
@@ -85,17 +92,23 @@ def init_state(
     )
 
 
+def unless(ended: Bool[Array, ""], make: Callable[[], Any], nothing: Callable[[], Any]) -> Any:
+    return jax.lax.cond(ended, nothing, make)
+
+
 def make_train_step(
     config,
     graphdef: nnx.GraphDef,
     optimizer: optax.GradientTransformation,
     shards: int = 1,
     axis: str | None = None,
+    rests: bool = False,
 ):
     """The update that `config` describes; not jitted.
 
     `shards`: devices that share a batch's rows, each of which runs it on its own (`mesh.on_each`);
-    `axis`: name of the vmap that it is to run under, if any.
+    `axis`: name of the vmap that it is to run under, if any; `rests`: of a state whose `bad_step`
+    says that nothing will change it any more, no gradient is taken.
 
     params += learning_rate * optimizer(gradient of the objective's sum / real tokens, clipped),
     where the sum runs over all micro-batches, so that accumulation changes rounding alone.
@@ -183,17 +196,16 @@ def make_train_step(
 
         # Part p has the rows p, p + parts and so on, whether one device has all or its share.
         micro = jax.tree.map(lambda x: x.reshape(-1, parts, *x.shape[1:]).swapaxes(0, 1), batch)
-        first = jax.tree.map(lambda x: x[0], micro)
-        shapes = jax.eval_shape(lambda: gradient(params, first, hyper, key, 0, forced=forced))
-        zeros = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), shapes)
-        return jax.lax.scan(part, zeros, (micro, jnp.arange(parts)))[0]
+        return jax.lax.scan(part, no_totals(params), (micro, jnp.arange(parts)))[0]
 
     def train_step(
         state: TrainState, batch: Batch, hyper: Hyper, key: Key[Array, ""], *, forced: bool
     ) -> TrainState:
         """One update. `forced` is static: the fast path for ratio 1."""
         key = jax.random.fold_in(key, state.step)
-        totals = accumulate(state.params, batch, hyper, key, forced)
+        make = partial(accumulate, state.params, batch, hyper, key, forced)
+        nothing = partial(no_totals, state.params)
+        totals = unless(state.bad_step >= 0, make, nothing) if rests else make()
         gradients, sums = sum_over_devices(totals) if shards > 1 else totals
         tokens = jnp.maximum(sums["tokens"], 1.0)
         norm = optax.tree.norm(gradients) / tokens

@@ -11,7 +11,7 @@ import pytest
 
 from seq2seq_jax.models.seq2seq import initializer
 from seq2seq_jax.rng import named
-from seq2seq_jax.training import loop, population
+from seq2seq_jax.training import loop, population, step
 from seq2seq_jax.training.checkpoints import restore_best
 from seq2seq_jax.training.compiled import CompiledStep
 from seq2seq_jax.training.interrupts import Interrupted
@@ -122,6 +122,28 @@ def test_a_loss_that_is_no_number_ends_its_own_run_alone(real):
     assert isinstance(error, TrainingError)
     assert f"is not finite (NaN or infinite) in {folder / '1'}" in str(error)
     assert ends["0"].step == ends["2"].step == 20
+
+
+def test_no_gradient_is_taken_of_a_run_that_has_ended(tmp_path, monkeypatch):
+    """In turn; each loss that the running program makes is counted."""
+    seen, original = [], step.cross_entropy
+
+    def counting(*arguments, **options):
+        jax.debug.callback(lambda: seen.append(1))
+        return original(*arguments, **options)
+
+    monkeypatch.setattr(step, "cross_entropy", counting)
+    monkeypatch.setattr(population, "in_turn", lambda: True)
+    changes = {}, {}, {"train.learning_rate": 1e30}, {"train.patience": 1}
+    configs = [real_config({"train.eval_every": 5, **own}) for own in changes]
+    graphdef, draw = initializer(configs[0].model, SIZE, SIZE)
+    params = [draw(named(jax.random.key(0), "model"))] * len(configs)
+    evaluate = [scripted("valid/loss", [1.0] * 4) for _ in configs]
+    ends = together(tmp_path, configs, params, evaluate, SHAPES, graphdef, ended=(1,))
+    jax.effects_barrier()
+    assert [ends[name].step for name in "03"] == [20, 10]
+    assert "step 2 is not finite" in str(ends["2"])
+    assert len(seen) == 20 + 0 + 2 + 10
 
 
 # --- the toy step: what is written when

@@ -13,7 +13,7 @@ from seq2seq_jax.training.step import init_state
 from tests.training.tiny_run import tiny_config
 
 
-def make_toy_step(config, graphdef, optimizer, shards=1, axis=None):
+def make_toy_step(config, graphdef, optimizer, shards=1, axis=None, rests=False):
     """w falls by rate * (ratio + a number of the batch and the key); a row's loss is its index.
 
     A rate above 1000 makes the update a bad one.
