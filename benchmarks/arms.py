@@ -44,6 +44,7 @@ from seq2seq_jax.data.buckets import Shape
 from seq2seq_jax.decoding.strategies import BeamSearch
 from seq2seq_jax.decoding.translate import Translator
 from seq2seq_jax.evaluation.assembly import load_again
+from seq2seq_jax.evaluation.environment import environment
 from seq2seq_jax.evaluation.run import load_run
 
 ROUNDS, SECONDS = 7, 0.3  # a turn of an arm is as many updates as fit, one at least
@@ -297,7 +298,7 @@ def main() -> None:
     # A start compiles as for the first time, whatever an earlier run has left.
     jax.config.update("jax_enable_compilation_cache", False)
     given = {name: getattr(flags, name) for name in ("workload", "shape") if getattr(flags, name)}
-    print(f"{jax.devices()[0].device_kind}; {look_around(before=True)}")
+    print(f"{environment()['device']}; {look_around(before=True)}")
     print(f"GLIBC_TUNABLES: {os.environ.get('GLIBC_TUNABLES', 'none')}\n")
     print("| optimisation | where | on, ms | off, ms | on / off | more, on / off |")
     print("|---|---|---:|---:|---|---|")

@@ -35,6 +35,7 @@ from seq2seq_jax.benchmarking.workloads import full_batch, make_config, make_exa
 from seq2seq_jax.commands.common import use_cores
 from seq2seq_jax.data.batching import stack
 from seq2seq_jax.data.buckets import Shape
+from seq2seq_jax.evaluation.environment import environment
 from seq2seq_jax.reports.style import COLOURS, new_figure, save_png, styled
 from seq2seq_jax.types import Batch
 
@@ -179,7 +180,7 @@ def main() -> None:
     parser.add_argument("--folder", type=Path, default=Path(__file__).parent / "growth")
     flags = parser.parse_args()
     chosen = {axis: points for axis, points in possible.items() if axis in (flags.axis or possible)}
-    print(f"{jax.devices()[0].device_kind}; {look_around(before=True)}")
+    print(f"{environment()['device']}; {look_around(before=True)}")
     print(f"GLIBC_TUNABLES: {os.environ.get('GLIBC_TUNABLES', 'none')}")
     rows = []
     for row in measure_all(chosen):

@@ -32,6 +32,7 @@ from seq2seq_jax.benchmarking.workloads import (
     make_config,
     make_examples,
 )
+from seq2seq_jax.evaluation.environment import environment
 from seq2seq_jax.training.deferred import deferred
 from seq2seq_jax.training.losses import cross_entropy, loss_blocks
 from seq2seq_jax.training.optimizers import make_optimizer
@@ -144,7 +145,7 @@ def main() -> None:
     parser.add_argument("--precision", choices=("float32", "bfloat16"), default="float32")
     parser.add_argument("--ratio", type=float, default=1.0)
     flags = parser.parse_args()
-    print(f"{jax.devices()[0].device_kind}; {look_around(before=True)}")
+    print(f"{environment()['device']}; {look_around(before=True)}")
     print(f"memory is copied at {copy_rate() / 1e9:.1f} GB/s, reading and writing together")
     changes = {"model.dtype": flags.precision, "teacher_forcing.ratio": flags.ratio}
     config = make_config(flags.workload, changes)

@@ -2,6 +2,8 @@
 
 import ctypes
 import os
+import platform
+from pathlib import Path
 
 from ml_collections import ConfigDict
 
@@ -10,11 +12,37 @@ from ml_collections import ConfigDict
 # positions, and its MLP is wider than it. Measured, see benchmarks/.
 WIDE = {"recurrent": 512, "transformer": 256}
 M_ARENA_MAX = -8  # of glibc's malloc.h
+CPUINFO = Path("/proc/cpuinfo")
 
 
 def cores() -> int:
     """Those that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def name() -> str:
+    """The processor's. A virtual machine may hide all but its maker, so the numbers of its kind,
+    which differ from one generation to the next, come with it."""
+    about = _about()
+    numbers = [f"{key} {about[key]}" for key in ("cpu family", "model") if key in about]
+    known = about.get("model name", platform.machine())
+    return f"{known} ({', '.join(numbers)})" if numbers else known
+
+
+def instructions() -> set[str]:
+    """The sets of instructions that it has, as Linux calls them; none where it does not tell."""
+    about = _about()
+    return set(about.get("flags", about.get("Features", "")).split())
+
+
+def _about() -> dict[str, str]:
+    """What Linux says of the first core; nothing on another system."""
+    try:
+        first, _, _ = CPUINFO.read_text(encoding="utf-8").partition("\n\n")
+    except OSError:
+        return {}
+    pairs = (line.partition(":") for line in first.splitlines())
+    return {key.strip(): value.strip() for key, _, value in pairs}
 
 
 def keep_memory_for(model: ConfigDict) -> None:

@@ -1,4 +1,4 @@
-"""One arena of glibc for wide models, under the settings of launch.sh alone."""
+"""What the processor is; one arena of glibc for wide models, with launch.sh's settings alone."""
 
 from types import SimpleNamespace
 
@@ -40,3 +40,37 @@ def test_where_there_is_no_glibc_nothing_happens(monkeypatch):
     monkeypatch.setenv("GLIBC_TUNABLES", OURS)
     monkeypatch.setattr(processor.ctypes, "CDLL", lambda name: SimpleNamespace())
     assert processor.keep_memory_for(model) is None
+
+
+X86 = """processor\t: 0
+vendor_id\t: AuthenticAMD
+cpu family\t: 25
+model\t\t: 17
+model name\t: AMD EPYC
+flags\t\t: fpu avx512f avx512_bf16
+
+processor\t: 1
+model\t\t: 18
+flags\t\t: fpu
+"""
+ARM = """processor\t: 0
+Features\t: fp asimd
+
+Hardware\t: board
+"""
+
+
+@pytest.mark.parametrize(
+    ("text", "name", "instructions"),
+    [
+        (X86, "AMD EPYC (cpu family 25, model 17)", {"fpu", "avx512f", "avx512_bf16"}),
+        (ARM, "aarch64", {"fp", "asimd"}),
+        (None, "aarch64", set()),
+    ],
+)
+def test_the_processor_is_named(text, name, instructions, monkeypatch, tmp_path):
+    monkeypatch.setattr(processor, "CPUINFO", tmp_path / "cpuinfo")
+    monkeypatch.setattr(processor.platform, "machine", lambda: "aarch64")
+    if text:
+        (tmp_path / "cpuinfo").write_text(text)
+    assert (processor.name(), processor.instructions()) == (name, instructions)

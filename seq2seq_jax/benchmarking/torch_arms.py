@@ -1,7 +1,6 @@
 """PyTorch as an arm of the benchmark: where it is, as installed, and with MKL's 512-bit path."""
 
 import os
-import re
 import shutil
 import subprocess
 import sys
@@ -14,6 +13,7 @@ from ml_collections import ConfigDict
 from seq2seq_jax.benchmarking.peers import Arm
 from seq2seq_jax.benchmarking.workloads import variant
 from seq2seq_jax.config import PROJECT
+from seq2seq_jax.processor import instructions
 from seq2seq_jax.types import InputError
 
 PROGRAM = PROJECT / "benchmarks" / "torch_reference.py"
@@ -120,7 +120,7 @@ def find_python(path: str | None) -> str:
 
 def build_library(folder: Path) -> Path:
     """A shared library that, loaded before MKL, lets it take any processor for Intel's."""
-    if "avx512f" not in cpu_flags():
+    if "avx512f" not in instructions():
         raise InputError(
             "--torch-avx512: this processor has no avx512f, so MKL has no 512-bit path here;"
             " leave the flag out"
@@ -139,13 +139,3 @@ def build_library(folder: Path) -> Path:
     if built.returncode:
         raise InputError(f"--torch-avx512: {' '.join(command)}: {built.stderr.strip()}")
     return library
-
-
-def cpu_flags() -> set[str]:
-    """What the processor can do; nothing where the system does not tell."""
-    try:
-        text = Path("/proc/cpuinfo").read_text(encoding="utf-8")
-    except OSError:
-        return set()
-    found = re.search(r"^flags\s*:(.*)$", text, re.MULTILINE)
-    return set(found[1].split()) if found else set()

@@ -15,7 +15,7 @@ from ml_collections import config_flags
 
 from seq2seq_jax import config as configs
 from seq2seq_jax.config_checks import CHOICES, nearest
-from seq2seq_jax.processor import cores
+from seq2seq_jax.processor import cores, instructions
 from seq2seq_jax.types import InputError
 
 PLATFORMS = {"cpu": "cpu", "gpu": "cuda", "tpu": "tpu"}
@@ -209,10 +209,6 @@ def cache_folder() -> Path:
     Code that was compiled for one processor may not run on another that shares the home folder.
     """
     home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    try:
-        about = Path("/proc/cpuinfo").read_text(encoding="utf-8")
-        flags_of_cpu = re.findall(r"^(?:flags|Features)\s*:.*$", about, re.MULTILINE)[:1]
-    except OSError:
-        flags_of_cpu = []
-    code = zlib.crc32(repr([machine.machine(), machine.processor(), *flags_of_cpu]).encode())
+    kind = [machine.machine(), machine.processor(), *sorted(instructions())]
+    code = zlib.crc32(repr(kind).encode())
     return Path(home) / "seq2seq_jax" / "jax" / f"{code:08x}"

@@ -10,9 +10,9 @@ from typing import Any
 
 import jax
 
+from seq2seq_jax import processor
 from seq2seq_jax.config import PROJECT
 from seq2seq_jax.files import write_json
-from seq2seq_jax.processor import cores
 
 PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "grain", "numpy", "sacrebleu")
 
@@ -25,9 +25,9 @@ def environment() -> dict[str, Any]:
         "versions": {"python": platform.python_version()}
         | {name: importlib.metadata.version(name) for name in PACKAGES},
         "platform": devices[0].platform,
-        "device": _processor() if on_cpu else devices[0].device_kind,
+        "device": processor.name() if on_cpu else devices[0].device_kind,
         "devices": 1 if on_cpu else len(devices),  # those of a CPU are its cores
-        "cores": cores(),
+        "cores": processor.cores(),
         "commit": _commit(),
         "command": shlex.join(["python", "-m", "seq2seq_jax", *sys.argv[1:]]),
     }
@@ -35,16 +35,6 @@ def environment() -> dict[str, Any]:
 
 def write_environment(workdir: Path) -> None:
     write_json(workdir / "environment.json", environment())
-
-
-def _processor() -> str:
-    """The processor's name; where the system does not tell, its architecture."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        lines = []
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.machine()
 
 
 def _commit() -> str:

@@ -181,8 +181,9 @@ def _device(environment: dict[str, Any]) -> str:
     """`2 x NVIDIA H100`, `AMD EPYC, 2 cores`"""
     facts: dict[str, Any] = {"devices": 1, "platform": "", "cores": 0} | environment
     count = f"{facts['devices']} x " if facts["devices"] > 1 else ""
-    on_cpu = facts["platform"] == "cpu" and facts["cores"]
-    return f"{count}{facts['device']}" + (f", {facts['cores']} cores" if on_cpu else "")
+    cores = facts["cores"] if facts["platform"] == "cpu" else 0
+    of_cores = f", {cores} core{'s' if cores > 1 else ''}" if cores else ""
+    return f"{count}{facts['device']}{of_cores}"
 
 
 def _several(texts: list[str]) -> str:

@@ -41,7 +41,7 @@ def test_what_is_no_python_is_named(text, words, tmp_path):
 def test_the_library_answers_yes(monkeypatch, tmp_path):
     if not any(map(shutil.which, ("cc", "gcc", "clang"))):
         pytest.skip("no C compiler here")
-    monkeypatch.setattr(torch_arms, "cpu_flags", lambda: {"avx512f"})
+    monkeypatch.setattr(torch_arms, "instructions", lambda: {"avx512f"})
     library = torch_arms.build_library(tmp_path)
     assert ctypes.CDLL(str(library)).mkl_serv_intel_cpu_true() == 1
 
@@ -61,7 +61,7 @@ def test_the_library_is_loaded_before_others_by_an_arm_of_its_own(monkeypatch, t
     [(set(), "cc", "no avx512f"), ({"avx512f"}, None, "no C compiler")],
 )
 def test_what_the_library_needs_is_named(flags, compiler, words, monkeypatch, tmp_path):
-    monkeypatch.setattr(torch_arms, "cpu_flags", lambda: flags)
+    monkeypatch.setattr(torch_arms, "instructions", lambda: flags)
     monkeypatch.setattr(shutil, "which", lambda name: compiler)
     with pytest.raises(InputError, match=f"--torch-avx512: .*{words}"):
         torch_arms.build_library(tmp_path)
@@ -69,7 +69,7 @@ def test_what_the_library_needs_is_named(flags, compiler, words, monkeypatch, tm
 
 def test_a_compiler_that_fails_is_quoted(monkeypatch, tmp_path):
     compiler = executable(tmp_path / "cc", "#!/bin/sh\necho broken >&2\nexit 1\n")
-    monkeypatch.setattr(torch_arms, "cpu_flags", lambda: {"avx512f"})
+    monkeypatch.setattr(torch_arms, "instructions", lambda: {"avx512f"})
     monkeypatch.setenv("CC", compiler)
     with pytest.raises(InputError, match="broken"):
         torch_arms.build_library(tmp_path)

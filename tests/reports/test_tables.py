@@ -156,12 +156,18 @@ def test_notes_tell_of_runs_that_shared_a_program(tmp_path):
     assert "Together: 2 of 4 runs shared programs; the seconds are a program's" in text
 
 
-def test_two_devices_are_both_named(tmp_path):
+@pytest.mark.parametrize(
+    ("facts", "other"),
+    [
+        ({"platform": "gpu", "device": "H100", "devices": 2, "cores": 8}, "2 x H100"),
+        ({"platform": "cpu", "device": "Neoverse", "devices": 1, "cores": 1}, "Neoverse, 1 core"),
+    ],
+)
+def test_two_devices_are_both_named(facts, other, tmp_path):
     fake_sweep.quickstart(tmp_path)
     path = tmp_path / "score=none" / "seed1" / "environment.json"
-    gpus = {"platform": "gpu", "device": "NVIDIA H100", "devices": 2, "cores": 8}
-    path.write_text(json.dumps(gpus))
-    assert "Device: AMD EPYC, 2 cores | 2 x NVIDIA H100\n" in console(table_of(tmp_path))
+    path.write_text(json.dumps(facts))
+    assert f"Device: AMD EPYC, 2 cores | {other}\n" in console(table_of(tmp_path))
 
 
 def test_significance_is_marked_and_listed(tmp_path):
