@@ -37,6 +37,7 @@ from seq2seq_jax.benchmarking.workloads import (
     full_batch,
     make_batches,
     make_examples,
+    parse_shape,
 )
 from seq2seq_jax.commands.common import use_cores
 from seq2seq_jax.data.batching import padding_share, stack
@@ -292,8 +293,11 @@ def main() -> None:
     parser.add_argument("--only", action="append", choices=PLAIN, help="all without it")
     parser.add_argument("--workload", choices=WORKLOADS)
     parser.add_argument("--run", help="a folder")
-    parser.add_argument("--shape", type=lambda text: tuple(map(int, text.split("x"))))
+    parser.add_argument("--shape", type=parse_shape)
     flags = parser.parse_args()
+    cases = OF_RUN if flags.run else CASES
+    if unfit := set(flags.only or ()) - {case.name for case in cases}:
+        parser.error(f"--only={unfit.pop()} is measured {'without' if flags.run else 'with'} --run")
     use_cores()
     # A start compiles as for the first time, whatever an earlier run has left.
     jax.config.update("jax_enable_compilation_cache", False)
@@ -305,7 +309,7 @@ def main() -> None:
     began, done = time.perf_counter(), []
     if flags.run:
         given["workload"] = flags.run
-    for case in (case._replace(**given) for case in (OF_RUN if flags.run else CASES)):
+    for case in (case._replace(**given) for case in cases):
         if case.name in (flags.only or PLAIN) and case not in done:
             print(row(case, *pair(case, STARTS if case.kind == "start" else ROUNDS)), flush=True)
             done.append(case)

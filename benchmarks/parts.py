@@ -31,6 +31,7 @@ from seq2seq_jax.benchmarking.workloads import (
     full_batch,
     make_config,
     make_examples,
+    parse_shape,
 )
 from seq2seq_jax.evaluation.environment import environment
 from seq2seq_jax.training.deferred import deferred
@@ -141,7 +142,7 @@ def _seconds(run: Callable[[], Any]) -> float:
 def main() -> None:
     parser = argparse.ArgumentParser(description="See the top of this file.")
     parser.add_argument("--workload", choices=WORKLOADS, default="luong")
-    parser.add_argument("--shape", type=lambda t: tuple(map(int, t.split("x"))), default=(16, 16))
+    parser.add_argument("--shape", type=parse_shape, default=(16, 16))
     parser.add_argument("--precision", choices=("float32", "bfloat16"), default="float32")
     parser.add_argument("--ratio", type=float, default=1.0)
     flags = parser.parse_args()

@@ -255,7 +255,8 @@ class Transformer(Model):
         layer = *layer, config["attention"]["heads"]
         self.decoder = nn.ModuleList(Layer(*layer) for _ in range(config["decoder"]["layers"]))
         self.encoder_norm, self.decoder_norm = norm(width), norm(width)
-        angle = torch.arange(512)[:, None] * 10000.0 ** (-torch.arange(0, width, 2) / width)
+        rate = 10000.0 ** (-torch.arange(0, width, 2) / width)
+        angle = torch.arange(config["positions"])[:, None] * rate
         wave = torch.stack([angle.sin(), angle.cos()], -1).flatten(1)
         self.register_buffer("wave", wave, persistent=False)
 

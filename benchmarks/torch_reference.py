@@ -46,6 +46,7 @@ class Program:
             self.batches_UB = file["batches_UB"]
         kind = {"recurrent": Recurrent, "transformer": Transformer}
         model, train = config["model"], config["train"]
+        model["positions"] = config["positions"]
         self.model = kind[model["encoder"]["kind"]](model, config["vocabularies"])
         with np.load(folder / "weights.npz") as weights:
             fill(self.model, weights)
@@ -112,7 +113,7 @@ class Program:
         sources = sorted(self.source[:count], key=len)
         for first in range(0, len(sources), size):
             source, lengths = pad(sources[first : first + size])
-            limit = [int(factor * (length - 1)) for length in lengths.tolist()]
+            limit = [int(round(factor * (length - 1), 6)) for length in lengths.tolist()]
             limit = torch.tensor(limit) + settings["max_length_extra"]
             with self.precision():
                 found = search(source, lengths, limit)

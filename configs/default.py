@@ -84,7 +84,7 @@ def get_config() -> ml_collections.ConfigDict:
     model.attention.window = "global"  # global | local_m | local_p | monotonic | chunkwise
     model.attention.normalizer = "softmax"  # a name of models/attention/normalizers.py
     model.attention.memory_term = "none"  # none | location | coverage: added to the keys
-    model.attention.temperature = 1.0  # divides the scores
+    model.attention.temperature = 1.0  # divides the scores; 1e-6 at least
     model.attention.fixed_context = "initial"  # score none: initial (state only) | every_input
     model.attention.scale = "fixed"  # fixed | learned: of scaled_dot and cosine
     model.attention.max_positions = 64  # score location: source positions told apart
@@ -137,7 +137,7 @@ def get_config() -> ml_collections.ConfigDict:
     # What replaces gold: argmax | sample | uniform (one token), or a mixture of embeddings:
     # gumbel | top_k_mixture | softmax_mixture; docs/teacher_forcing.md has the formulas.
     forcing.feed = "argmax"
-    forcing.temperature = 1.0  # divides the logits that a token is drawn from or mixed by
+    forcing.temperature = 1.0  # divides the logits of what is drawn or mixed; 1e-6 at least
     forcing.top_k = 5  # of top_k_mixture: how many tokens
     forcing.gradient = "none"  # none | through: does the loss reach the prediction that is fed?
     # 0: step by step; k: over the whole target at once, k times to predict and once for the loss.

@@ -96,6 +96,7 @@ class Range(NamedTuple):
         return " and ".join(parts) or "finite"
 
 
+COLDEST = 1e-6  # temperature; what is divided by less may overflow
 _FROM_0, _FROM_1, _ABOVE_0 = Range(0), Range(1), Range(0, low_open=True)
 _SHARE, _BELOW_1, _SEED = Range(0, 1), Range(0, 1, high_open=True), Range(0, 2**31 - 1)
 
@@ -127,7 +128,7 @@ RANGES: dict[str, Range] = {
     "model.decoder.layers": _FROM_1,
     "model.attention.width": _FROM_1,
     "model.attention.heads": _FROM_1,
-    "model.attention.temperature": _ABOVE_0,
+    "model.attention.temperature": Range(COLDEST),
     "model.attention.max_positions": _FROM_1,
     "model.attention.window_width": _FROM_1,
     "model.attention.chunk_width": _FROM_1,
@@ -162,7 +163,7 @@ RANGES: dict[str, Range] = {
     "teacher_forcing.ratio": _SHARE,
     "teacher_forcing.floor": _SHARE,
     "teacher_forcing.decay": _FROM_0,
-    "teacher_forcing.temperature": _ABOVE_0,
+    "teacher_forcing.temperature": Range(COLDEST),
     "teacher_forcing.top_k": _FROM_1,
     "teacher_forcing.passes": _FROM_0,
     "evaluation.batch_size": _FROM_1,

@@ -48,12 +48,27 @@ RECURRENT = {
     "model.attention.score": ("dot", "general", "concat"),
     "model.attention.width": (),
 }
-
+TRANSFORMER = {
+    "model.embedding": (),
+    "model.encoder.width": (),
+    "model.decoder.width": (),
+    "model.encoder.layers": (),
+    "model.decoder.layers": (),
+    "model.attention.heads": (),
+    "model.transformer.heads": (),
+    "model.transformer.mlp_width": (),
+}
+# What a model of this kind does not read, here or there.
+UNREAD = {
+    "recurrent": ("model.transformer.", "model.attention.max_positions"),
+    "transformer": ("model.attention.width",),
+}
 
 # What translating with a trained model asks of its config, and what of that says nothing then.
 OF_SEARCH = ("model.", "evaluation.")
 TRAINING_ALONE = (
     "model.dropout.",
+    "model.encoder.kernel",
     "model.forget_bias",
     "evaluation.modes",
     "evaluation.show",
@@ -75,12 +90,21 @@ def refuse(name: str, config: ConfigDict) -> None:
 
 
 def _refuse(changes: Mapping[str, Any], config: ConfigDict) -> None:
-    known = RECURRENT if config.model.encoder.kind == "recurrent" else {}
+    model, kind = config.model, config.model.encoder.kind
+    known = RECURRENT if kind == "recurrent" else TRANSFORMER
     for key, value in changes.items():
-        if key.startswith(VARIANTS) or (key in known and value in (known[key] or (value,))):
+        if key.startswith((*VARIANTS, *UNREAD[kind])):
+            continue
+        if key in known and value in (known[key] or (value,)):
             continue
         values = f"; it knows {', '.join(known[key])}" if key in known else ""
         raise InputError(f"--vs=torch: the PyTorch program has no {key}={value}{values}")
+    widths = model.embedding, model.encoder.width, model.decoder.width
+    if kind == "transformer" and len(set(widths)) > 1:
+        raise InputError(
+            "--vs=torch: a Transformer of the PyTorch program has one width; model.embedding,"
+            f" encoder.width and decoder.width are {', '.join(map(str, widths))}"
+        )
 
 
 def make_arms(python: str | None, avx512: bool, folder: Path) -> list[Arm]:

@@ -29,6 +29,7 @@ def write_input(
     settings = configs.to_dict(config) | {"ends": ends}
     settings["vocabularies"] = [len(vocabulary) for vocabulary in examples.vocabularies]
     settings["threads"] = environment()["cores"]
+    settings["positions"] = positions(config, examples)
     (folder / "config.json").write_text(json.dumps(settings), encoding="utf-8")
     arrays = {"batches_UB": batches_UB}
     for side, rows in (("source", examples.source), ("target", examples.target)):
@@ -39,6 +40,13 @@ def write_input(
     leaves = jax.tree.leaves_with_path(params)
     weights = {jax.tree_util.keystr(path, simple=True, separator="/"): x for path, x in leaves}
     np.savez(folder / "weights.npz", allow_pickle=False, **weights)
+
+
+def positions(config: ConfigDict, examples: Examples) -> int:
+    """Those of the longest sentence, or of a translation that may be longer."""
+    longest = max(map(len, examples.source))
+    limit = int(config.evaluation.max_length_factor * longest) + config.evaluation.max_length_extra
+    return max(longest, limit, *map(len, examples.target))
 
 
 def training_batches(batches: Batches, updates: int, same: bool) -> Int[np.ndarray, "U B"]:
@@ -55,7 +63,7 @@ def same_batches(batches: Batches, updates: int) -> Int[np.ndarray, "U B"]:
 
 
 def like_lengths(batches: Batches, updates: int) -> Int[np.ndarray, "U B"]:
-    """Batches with next to no padding, in random order: examples sorted by target and source."""
+    """Batches with little padding, in random order: examples sorted by target and source."""
     source_N, target_N = batches.lengths_N2.T
     order_N = np.lexsort((source_N, target_N))
     padded_N = np.pad(order_N, (0, -len(order_N) % batches.batch_size), constant_values=-1)

@@ -1,5 +1,6 @@
 """What is timed: models by name, and data that need no download."""
 
+import argparse
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -173,6 +174,17 @@ def make_batches(examples: Examples, config: ConfigDict) -> Batches:
     pairs = lengths(examples.source, examples.target)
     shapes = choose_buckets(pairs, config.data.buckets, rows)
     return Batches(examples.source, examples.target, shapes, rows, config.seed)
+
+
+def parse_shape(text: str) -> Shape:
+    """Of the flag --shape. Raises what argparse shows."""
+    try:
+        source, target = map(int, text.split("x"))
+    except ValueError:
+        source = target = 0
+    if min(source, target) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r}: source x target positions, such as 9x14")
+    return source, target
 
 
 def full_batch(sizes: Sequence[int], rows: int, shape: Shape, seed: int = 0) -> Batch:

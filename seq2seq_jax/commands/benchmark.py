@@ -94,7 +94,7 @@ def define() -> flags.FlagValues:
         "torch-batches",
         "like",
         ["like", "same"],
-        "like: sorted by length, with next to no padding; same: those of our own training.",
+        "like: sorted by length, with little padding; same: those of our own training.",
         flag_values=values,
     )
     return values
@@ -113,6 +113,8 @@ def main(arguments: Sequence[str]) -> int:
     for name in ("workload", "updates", "population", "cold", "torch-batches"):
         if values[name].present and values.run:
             raise common.UsageError(f"--run times translation alone: leave out --{name}")
+    if values.json:
+        _refuse_unwritable(Path(values.json))
     short = [
         f"--config.{key}={values[name].value}"
         for name, key in SHORT.items()
@@ -128,6 +130,12 @@ def main(arguments: Sequence[str]) -> int:
         Path(values.json).write_text(text, encoding="utf-8")
         print(f"wrote {values.json}", file=sys.stderr)
     return 0
+
+
+def _refuse_unwritable(path: Path) -> None:
+    """What is measured must not be lost at the end."""
+    if path.is_dir() or not os.access(path.parent, os.W_OK):
+        raise common.UsageError(f"--json={path}: name a file, in a folder that can be written to")
 
 
 def _train_and_translate(

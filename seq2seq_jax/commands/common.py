@@ -173,11 +173,12 @@ def use_platform(platform: str | None) -> None:
     use_cores()
     try:
         devices = jax.devices(platform)
-    except RuntimeError as error:
+    except (RuntimeError, AssertionError) as error:  # an assertion where no driver is installed
+        reason = "".join(f" ({line})" for line in str(error).splitlines()[:1])
         raise InputError(
-            f"--platform={platform or 'unset'}: JAX finds no such device here"
-            f" ({str(error).splitlines()[0]}). Leave the flag out to take what is there; for"
-            " another JAX, start launch.sh with SEQ2SEQ_JAX_ACCELERATOR=cpu, cuda or tpu."
+            f"--platform={platform or 'unset'}: JAX finds no such device here{reason}."
+            " Leave the flag out to take what is there; for another JAX, start"
+            " launch.sh with SEQ2SEQ_JAX_ACCELERATOR=cpu, cuda or tpu."
         ) from None
     kind = devices[0].device_kind
     kind = "" if kind == devices[0].platform else f" ({kind})"

@@ -32,7 +32,7 @@ from typing import TYPE_CHECKING, Any
 from absl import flags
 
 from seq2seq_jax.commands import common, search
-from seq2seq_jax.types import EOS, SPECIALS, InputError
+from seq2seq_jax.types import EOS, InputError
 
 if TYPE_CHECKING:  # at run time it would import JAX before the device is chosen
     from seq2seq_jax.decoding.translate import Translation
@@ -234,7 +234,7 @@ def pharaoh(found: "Translation") -> str:
     from seq2seq_jax.evaluation.alignment import hard_links
 
     words = len(found.source_tokens) - 1
-    count = len(found.tokens) - (found.tokens[-1:] == [SPECIALS[EOS]])
+    count = len(found.tokens) - (found.ids[-1:] == [EOS])
     if not count:
         return ""
     sizes = np.array([words]), np.array([count])

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import jax.numpy as jnp
 
-from seq2seq_jax.config_checks import CHOICES
+from seq2seq_jax.config_checks import CHOICES, COLDEST
 from seq2seq_jax.decoding.penalties import Ranking
 from seq2seq_jax.decoding.search import Sampling
 from seq2seq_jax.types import InputError
@@ -49,8 +49,9 @@ class BeamSearch:
                 " take a wider beam"
             )
         for name in ("coverage_penalty", "min_length", "block_ngrams"):
-            if getattr(self, name) < 0:
-                raise InputError(f"{name}={getattr(self, name)}: less than 0")
+            value = getattr(self, name)
+            if not 0 <= value < math.inf:
+                raise InputError(f"{name}={value}: it has to be 0 or more, and finite")
 
     @classmethod
     def of(cls, evaluation, n_best: int = 1) -> "BeamSearch":
@@ -92,8 +93,10 @@ class Sample:
     def __post_init__(self):
         if self.draws < 1:
             raise InputError(f"draws={self.draws}: less than 1")
-        if not 0 < self.temperature < math.inf:
-            raise InputError(f"temperature={self.temperature}: it has to be above 0, and finite")
+        if not COLDEST <= self.temperature < math.inf:
+            raise InputError(
+                f"temperature={self.temperature}: it has to be {COLDEST} or more, and finite"
+            )
         if self.top_k < 0:
             raise InputError(f"top_k={self.top_k}: less than 0, which stands for all tokens")
         if not 0 < self.top_p <= 1:

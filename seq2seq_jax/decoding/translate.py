@@ -32,7 +32,8 @@ class Translation(NamedTuple):
     beam search. `log_probability` sums that of its tokens, the end token's included.
 
     `alignment` is tokens x source tokens, the mean over heads; both lists end in the end token,
-    except a hypothesis that ran into its length limit.
+    except a hypothesis that ran into its length limit. `ids` are those of the tokens: a word that
+    is written as a special token is none.
     """
 
     text: str
@@ -41,6 +42,7 @@ class Translation(NamedTuple):
     tokens: list[str]
     source_tokens: list[str]
     alignment: np.ndarray
+    ids: list[int]
 
 
 def _round_up(value: int, step: int) -> int:
@@ -144,7 +146,9 @@ class Translator:
 
     def limit(self, words: int) -> int:
         """Tokens that a hypothesis for a source of so many words may have; none for no words."""
-        return int(self.factor * words) + self.extra if words else 0
+        if not words:
+            return 0
+        return int(round(self.factor * words, 6)) + self.extra  # 1.15 * 100 is 114.99999999999999
 
     def __call__(
         self, params: Sequence[Any], sources: Sequence[Sequence[int] | np.ndarray]
@@ -173,7 +177,7 @@ class Translator:
         limits = [self.limit(len(sources[i]) - 1) for i in order]
         rows = min(self.batch_size, 1 << max(len(order) - 1, 0).bit_length())
         chunks = [(order[cut.start : cut.end], cut.rows) for cut in cut_batches(limits, rows)]
-        nothing = Translation("", 0.0, 0.0, [], [SPECIALS[EOS]], np.zeros((0, 1)))
+        nothing = Translation("", 0.0, 0.0, [], [SPECIALS[EOS]], np.zeros((0, 1)), [])
         results = {i: [nothing] for i in set(range(len(sources))) - set(some)}
         searches = (
             (chunk, self._begin(params, sources, chunk, rows, strategy, first))
@@ -252,4 +256,5 @@ class Translator:
             [self.target.tokens[i] for i in ids],
             [self.source.tokens[i] for i in source_ids],
             alignment_TS[:length, : len(source_ids)],
+            ids,
         )

@@ -6,7 +6,7 @@ from pathlib import Path
 from seq2seq_jax.data.sources import read_lines
 from seq2seq_jax.data.vocabulary import SENTENCEPIECE, SPACE, Vocabulary
 from seq2seq_jax.decoding.translate import Translation
-from seq2seq_jax.types import SPECIALS, UNK, InputError
+from seq2seq_jax.types import BOS, EOS, PAD, UNK, InputError
 
 
 def replace_unknown(
@@ -22,16 +22,17 @@ def replace_unknown(
     sentencepiece the letters are taken.
     """
     tokens = list(found.tokens)
-    for position, token in enumerate(tokens):
+    for position, own in enumerate(found.ids):
         weights_S = found.alignment[position, : len(words)]
-        if token == SPECIALS[UNK] and weights_S.any():
+        if own == UNK and weights_S.any():
             piece = words[int(weights_S.argmax())]
             word = piece.removeprefix(SPACE)
             copied = dictionary.get(word, word)
             # A word among pieces begins with their space.
             begins = target.kind in SENTENCEPIECE and (piece != word or not _pieces(words))
             tokens[position] = SPACE + copied if begins else copied
-    text = target.join([token for token in tokens if token not in SPECIALS[:UNK]])
+    pairs = zip(tokens, found.ids, strict=True)
+    text = target.join([token for token, own in pairs if own not in (PAD, BOS, EOS)])
     return found._replace(text=text, tokens=tokens)
 
 

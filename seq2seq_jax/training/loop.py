@@ -53,7 +53,8 @@ End = tuple[Member, Result | TrainingError]
 
 def total_steps(train: ml_collections.ConfigDict, per_epoch: int) -> int:
     """Updates of the run: `steps`, or `epochs` passes of `per_epoch` batches, rounded up."""
-    return train.steps or math.ceil(train.epochs * per_epoch)
+    # 1.1 * 50 is 55.00000000000001.
+    return train.steps or math.ceil(round(train.epochs * per_epoch, 6))
 
 
 def train(

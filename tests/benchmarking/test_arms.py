@@ -1,6 +1,7 @@
 """Every optimisation gives the same numbers as its plain version, and its arm does without it."""
 
 import functools
+import sys
 
 import jax
 import numpy as np
@@ -138,6 +139,22 @@ def test_everything_is_as_it_was_afterwards():
 
 def test_every_optimisation_has_a_case():
     assert {*CASES, *(case.name for case in arms.OF_RUN)} == set(PLAIN)
+
+
+@pytest.mark.parametrize(
+    ("flags", "words"),
+    [
+        ("--shape=9", "'9': source x target positions, such as 9x14"),
+        ("--shape=9x0", "'9x0': source x target"),
+        ("--only=shrinking", "--only=shrinking is measured with --run"),
+        ("--run=RUN --only=loss", "--only=loss is measured without --run"),
+    ],
+)
+def test_wrong_flags(flags, words, monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["arms.py", *flags.split()])
+    with pytest.raises(SystemExit, match="2"):
+        arms.main()
+    assert words in capsys.readouterr().err
 
 
 def test_arms_take_turns(monkeypatch):

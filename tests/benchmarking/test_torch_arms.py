@@ -81,6 +81,8 @@ def test_a_compiler_that_fails_is_quoted(monkeypatch, tmp_path):
         ("luong", {"model.attention.score": "concat", "teacher_forcing.ratio": 0.5}),
         ("small", {"model.decoder.order": "bahdanau", "data.batch_size": 3}),
         ("transformer", {"model.dtype": "bfloat16"}),
+        ("transformer", {"model.encoder.layers": 2, "model.transformer.heads": 2}),
+        ("small", {"model.transformer.heads": 2}),
     ],
 )
 def test_variants_that_it_knows(name, changes):
@@ -94,6 +96,7 @@ def test_variants_that_it_knows(name, changes):
         ("small", {"model.attention.window": "local_m"}, r"model\.attention\.window=local_m$"),
         ("small", {"model.decoder.order": "gnmt"}, "order=gnmt; it knows luong, bahdanau"),
         ("transformer", {"model.transformer.norm": "post"}, "norm=post"),
+        ("transformer", {"model.embedding": 128}, "decoder.width are 128, 256, 256"),
         ("luong", {"teacher_forcing.feed": "sample"}, "feed=sample"),
     ],
 )

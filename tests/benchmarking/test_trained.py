@@ -89,9 +89,13 @@ def test_pytorch_translates_alike(folder, tmp_path):
         assert theirs["searches"][name]["mean_tokens"] == ours["mean_tokens"]
 
 
+LSTM_BY_CUDNN = {"model.encoder.cell": "lstm", "model.encoder.kernel": "cudnn"}
+
+
 def test_runs_that_it_does_not_know():
     known = configs.load("configs/default.py", COPIES)
     torch_arms.refuse_run(known)
+    torch_arms.refuse_run(configs.load("configs/default.py", COPIES | LSTM_BY_CUDNN))
     for key, value in {
         "model.decoder.cell": "gru",
         "evaluation.length_penalty": "average",

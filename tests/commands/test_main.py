@@ -8,7 +8,7 @@ import pytest
 from seq2seq_jax import __main__ as program
 from seq2seq_jax.commands import report, train, translate
 from seq2seq_jax.decoding.translate import Translation
-from seq2seq_jax.types import InputError
+from seq2seq_jax.types import EOS, InputError
 
 
 def run(capsys, *arguments):
@@ -75,6 +75,8 @@ def test_every_verb_explains_itself(capsys, verb):
         (["benchmark", "--torch-avx512"], "--torch-avx512 needs --vs=torch"),
         (["benchmark", "--population=4", "--vs=torch"], "leave out --vs"),
         (["benchmark", "--population=1"], "--population"),
+        (["benchmark", "--json=/nowhere/a.json"], "--json=/nowhere/a.json: name a file, in a"),
+        (["benchmark", "--json=/"], "--json=/: name a file, in a"),
     ],
 )
 def test_wrong_usage(capsys, arguments, words):
@@ -150,7 +152,8 @@ def test_reader_that_ends_early_is_no_error(tmp_path):
 
 
 def found(weights, tokens, source_tokens):
-    return Translation("", 0.0, 0.0, tokens, source_tokens, np.array(weights, float))
+    ids = [EOS if token == "</s>" else 4 for token in tokens]
+    return Translation("", 0.0, 0.0, tokens, source_tokens, np.array(weights, float), ids)
 
 
 @pytest.mark.parametrize(
@@ -162,8 +165,9 @@ def found(weights, tokens, source_tokens):
         (found([[0.9, 0.1]], ["cut"], ["x", "</s>"]), "0-0"),
         (found(np.zeros((2, 2)), ["a", "</s>"], ["x", "</s>"]), ""),
         (found(np.zeros((0, 1)), [], ["</s>"]), ""),
+        (found([[1, 0], [1, 0]], ["say", "</s>"], ["x", "</s>"])._replace(ids=[4, 5]), "0-0 0-1"),
     ],
-    ids=["two words", "cut off", "no attention", "empty"],
+    ids=["two words", "cut off", "no attention", "empty", "a word written as the end"],
 )  # fmt: skip
 def test_links_in_pharaoh_format(translation, links):
     assert translate.pharaoh(translation) == links

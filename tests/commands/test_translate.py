@@ -12,7 +12,7 @@ from seq2seq_jax.evaluation.predictions import as_line
 
 def test_scores_of_nothing_are_null():
     """JSON has no infinity, and every hypothesis may have been forbidden."""
-    nothing = Translation("", -np.inf, -np.inf, [], ["</s>"], np.zeros((0, 1)))
+    nothing = Translation("", -np.inf, -np.inf, [], ["</s>"], np.zeros((0, 1)), [])
 
     def refuse(constant):
         raise AssertionError(constant)

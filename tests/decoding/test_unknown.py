@@ -1,20 +1,21 @@
 import numpy as np
 import pytest
 
-from seq2seq_jax.data.vocabulary import Vocabulary
+from seq2seq_jax import config as configs
+from seq2seq_jax.data.vocabulary import Vocabulary, build
 from seq2seq_jax.decoding.translate import Translation
 from seq2seq_jax.decoding.unknown import read_dictionary, replace_unknown
-from seq2seq_jax.types import SPECIALS, InputError
+from seq2seq_jax.types import EOS, SPECIALS, UNK, InputError
 
 TARGET = Vocabulary("space", False, "none", (*SPECIALS, "i", "see"))
 
 
 def test_the_word_with_the_largest_weight_takes_the_place():
     """The end token of the source is no word, even where it has the largest weight."""
-    tokens = ["i", "<unk>", "see", "<unk>", "</s>"]
+    tokens, ids = ["i", "<unk>", "see", "<unk>", "</s>"], [4, UNK, 5, UNK, EOS]
     alignment_TS = np.zeros((5, 4))
     alignment_TS[1], alignment_TS[3] = (0.1, 0.2, 0.3, 0.4), (0.5, 0.2, 0.2, 0.1)
-    found = Translation("i <unk> see <unk>", -1.0, -1.0, tokens, [], alignment_TS)
+    found = Translation("i <unk> see <unk>", -1.0, -1.0, tokens, [], alignment_TS, ids)
     replaced = replace_unknown(found, ["Zoé", "voit", "Paris"], TARGET, {})
     assert replaced.text == "i Paris see Zoé"
     assert replaced.tokens == ["i", "Paris", "see", "Zoé", "</s>"]
@@ -23,8 +24,21 @@ def test_the_word_with_the_largest_weight_takes_the_place():
 
 
 def test_where_nothing_is_looked_at_nothing_is_copied():
-    found = Translation("<unk>", -1.0, -1.0, ["<unk>", "</s>"], [], np.zeros((2, 3)))
+    found = Translation("<unk>", -1.0, -1.0, ["<unk>", "</s>"], [], np.zeros((2, 3)), [UNK, EOS])
     assert replace_unknown(found, ["Zoé", "voit"], TARGET, {}).text == "<unk>"
+
+
+def test_words_that_are_written_as_specials_stay():
+    """Such a word of the text has an id of its own."""
+    target = build(["say <s> hello </s> now <unk>"], configs.defaults().data.target)
+    ids = target.encode("say <s> hello </s> now <unk>")
+    tokens = [target.tokens[i] for i in ids]
+    found = Translation(target.decode(ids), -1.0, -1.0, tokens, [], np.ones((7, 2)), ids)
+    same = replace_unknown(found, ["dis"], target, {})
+    assert (same.text, same.tokens) == ("say <s> hello </s> now <unk>", tokens)
+    unknown = found._replace(ids=[*ids[:4], UNK, *ids[5:]])
+    copied = replace_unknown(unknown, ["<s>"], target, {})
+    assert copied.text == "say <s> hello </s> <s> <unk>"
 
 
 @pytest.mark.parametrize(
@@ -38,8 +52,8 @@ def test_where_nothing_is_looked_at_nothing_is_copied():
 def test_pieces_lose_the_space_before_them(kind, words, text):
     """Unless the target is pieces too, where a word begins with it."""
     space = "\u2581" if kind == "bpe" else ""
-    tokens = [f"{space}i", "<unk>", f"{space}see", "</s>"]
-    found = Translation("i <unk> see", -1.0, -1.0, tokens, [], np.eye(4)[[1, 0, 2, 3]])
+    tokens, ids = [f"{space}i", "<unk>", f"{space}see", "</s>"], [4, UNK, 5, EOS]
+    found = Translation("i <unk> see", -1.0, -1.0, tokens, [], np.eye(4)[[1, 0, 2, 3]], ids)
     target = Vocabulary(kind, False, "none", (*SPECIALS, *tokens[:1]))
     assert replace_unknown(found, words, target, {}).text == text
     assert replace_unknown(found, words, target, {"Zo": "Joe"}).text == "i Joe see"

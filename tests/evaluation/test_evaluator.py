@@ -14,7 +14,7 @@ from seq2seq_jax.evaluation.assembly import evaluation_shapes
 from seq2seq_jax.evaluation.ensemble import Ensemble
 from seq2seq_jax.evaluation.evaluator import Evaluator
 from seq2seq_jax.evaluation.metrics import scores, total
-from seq2seq_jax.types import EOS, SPECIALS, Pair, Splits
+from seq2seq_jax.types import EOS, SPECIALS, UNK, Pair, Splits
 from tests.small import SOURCE_SIZE, TARGET_SIZE, small_batch, small_config, small_model
 
 DIAGNOSED = {
@@ -141,8 +141,8 @@ class Ignorant(Translator):
         pass
 
     def search(self, params, sources, strategy):
-        tokens, alignment_TS = ["<unk>", "</s>"], np.eye(8)[[0, 7]]
-        return [[Translation("<unk>", -1.0, -1.0, tokens, [], alignment_TS)] for _ in sources]
+        found = ["<unk>", "</s>"], [], np.eye(8)[[0, 7]], [UNK, EOS]
+        return [[Translation("<unk>", -1.0, -1.0, *found)] for _ in sources]
 
 
 @pytest.fixture

@@ -23,7 +23,7 @@ class Spoken(Translator):
 
     def search(self, params, sources, strategy):
         return [
-            [Translation(text, -1.0, -1.0, [*text.split(), "</s>"], ["x"], np.ones((1, 1)))]
+            [Translation(text, -1.0, -1.0, [*text.split(), "</s>"], ["x"], np.ones((1, 1)), [])]
             for text, _ in zip(self.hypotheses, sources, strict=True)
         ]
 

@@ -55,6 +55,7 @@ def test_steps_or_epochs():
     assert loop.total_steps(tiny_config(steps=70, epochs=0.0).train, 13) == 70
     assert loop.total_steps(tiny_config(steps=0, epochs=2.0).train, 13) == 26
     assert loop.total_steps(tiny_config(steps=0, epochs=0.5).train, 13) == 7
+    assert loop.total_steps(tiny_config(steps=0, epochs=1.1).train, 50) == 55
 
 
 def test_lines_come_when_they_should(toy, tmp_path):
