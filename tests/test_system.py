@@ -242,8 +242,7 @@ def test_an_ensemble_saved_twice_has_the_scores_of_both_modes(pair, tmp_path, mo
         run.config.data.update(both.config.data)
         (run.workdir / "vocabulary" / "pairs.json").unlink()  # its pairs are others now
     folder = tmp_path / "twice" / "seed0"
-    words, alignment_TS = ["3", "2", "1"], np.ones((3, 3)) / 3
-    one = Translation("3 2 1", -1.0, -1.0, words, words[::-1], alignment_TS, [6, 5, 4])
+    one = Translation("3 2 1", -1.0, -1.0, [*"321"], [*"123"], np.ones((3, 3)) / 3, [6, 5, 4])
     monkeypatch.setattr(
         both._translator, "search", lambda params, sources, strategy=None: [[one] for _ in sources]
     )
