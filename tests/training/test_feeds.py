@@ -207,7 +207,7 @@ def test_the_config_names_the_feeds():
             "asks no prediction; take none",
         ),
         ({"teacher_forcing.passes": 1}, "is for model.decoder.kind = transformer"),
-        ({"teacher_forcing.temperature": 0.0}, "has to be above 0"),
+        ({"teacher_forcing.temperature": 1e-7}, "has to be at least 1e-06"),
     ],
 )
 def test_a_config_that_makes_no_sense_says_why(overrides, words):
