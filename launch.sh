@@ -9,7 +9,8 @@
 # NVIDIA GPU is visible. PYTHON=/path/to/python chooses the interpreter of a new .venv.
 set -euo pipefail
 
-root="$(cd -P "$(dirname "${BASH_SOURCE[0]}")" && pwd)"
+script="$(readlink -f "${BASH_SOURCE[0]}" 2>/dev/null || printf '%s' "${BASH_SOURCE[0]}")"
+root="$(cd -P "$(dirname "$script")" && pwd)"
 venv="$root/.venv"
 stamp="$venv/seq2seq_jax.lock"    # copy of the lock that was installed completely
 unfinished="$venv/seq2seq_jax.unfinished"  # there from the first step of a set-up to its last

@@ -1,7 +1,9 @@
 """`python -m seq2seq_jax VERB [flags]`: finds the command and imports it alone."""
 
+import errno
 import importlib
 import os
+import re
 import sys
 from collections.abc import Sequence
 
@@ -45,7 +47,18 @@ def main(arguments: Sequence[str]) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except OSError as error:  # a full disk, a folder that may not be written
-        print(f"error: {error}", file=sys.stderr)
+        full = error.errno == errno.ENOSPC
+        hint = "; free some, and give the same command again" if full else ""
+        print(f"error: {error}{hint}", file=sys.stderr)
+        return 1
+    except RuntimeError as error:  # of JAX
+        if not re.search("out of memory|RESOURCE_EXHAUSTED", str(error), re.IGNORECASE):
+            raise
+        print(
+            f"error: {str(error).splitlines()[0]}. Take a smaller data.batch_size or"
+            " evaluation.batch_size, or leave out long sentences (data.source.max_length)",
+            file=sys.stderr,
+        )
         return 1
     except KeyboardInterrupt:
         return 130

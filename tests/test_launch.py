@@ -11,6 +11,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 LOCKS = ("requirements.lock", "requirements.cuda.lock", "requirements.tpu.lock")
+TOOLS = ("readlink", "dirname", "cmp", "cp", "rm", "mkdir", "grep")
 PACKAGE = "import os, sys; print('ran', os.getcwd(), *sys.argv[1:])\n"
 
 
@@ -29,7 +30,7 @@ class Project:
             (self.root / lock).write_text(f"# {lock}\n")
         self.program("uv", f'echo "$@" >> "{self.calls}"')
         self.program("nvidia-smi", "exit 9")
-        for name in ["dirname", "cmp", "cp", "rm", "mkdir", "grep", "flock", "env", "bash"]:
+        for name in [*TOOLS, "flock", "env", "bash"]:
             (self.bin / name).symlink_to(shutil.which(name))
         self.venv = self.root / ".venv"
 
@@ -37,9 +38,9 @@ class Project:
         (self.bin / name).write_text(f"#!/bin/bash\n{body}\n")
         (self.bin / name).chmod(0o755)
 
-    def run(self, *arguments: str, status: int = 0, **environment: str):
+    def run(self, *arguments: str, status: int = 0, link: Path | None = None, **environment: str):
         answer = subprocess.run(
-            [self.root / "launch.sh", *arguments],
+            [link or self.root / "launch.sh", *arguments],
             cwd=self.cwd,
             env={
                 "PATH": str(self.bin),
@@ -73,6 +74,13 @@ def test_first_start_sets_up_and_the_next_does_not(project):
     assert again.stdout == f"ran {project.cwd} --help\n"
     assert again.stderr == ""
     assert project.installed() == ["requirements.lock"]
+
+
+def test_a_link_starts_the_project_that_it_leads_to(project):
+    link = project.cwd / "start"
+    link.symlink_to(project.root / "launch.sh")
+    assert "ran" in project.run("train", link=link).stdout
+    assert project.venv.exists() and not (project.cwd / ".venv").exists()
 
 
 def test_files_of_the_current_folder_hide_no_module(project):

@@ -75,7 +75,7 @@ def parse_some(values: flags.FlagValues, arguments: Sequence[str]) -> list[str]:
     if {"--help", "-h", "-help"} & set(before):
         raise Help
     try:
-        return values(["seq2seq_jax", *arguments])[1:]
+        rest = values(["seq2seq_jax", *arguments])[1:]
     except flags.UnrecognizedFlagError as error:
         names = [f"--{name}" for name in values]
         if "config" in values:
@@ -84,6 +84,11 @@ def parse_some(values: flags.FlagValues, arguments: Sequence[str]) -> list[str]:
         raise UsageError(f"no flag --{error.flagname}{hint}") from None
     except (flags.Error, ValueError) as error:  # the latter of --nounknown=true
         raise UsageError(str(error)) from None
+    if "workdir" in values and values.workdir:  # a shell leaves the ~ of --workdir=~/runs alone
+        one = isinstance(values.workdir, str)
+        expand = os.path.expanduser
+        values.workdir = expand(values.workdir) if one else list(map(expand, values.workdir))
+    return rest
 
 
 def flags_help(values: flags.FlagValues) -> str:
@@ -103,7 +108,8 @@ def flags_help(values: flags.FlagValues) -> str:
 
 def require(values: flags.FlagValues, *names: str) -> None:
     for name in names:
-        if not values[name].value:
+        value = values[name].value
+        if not value or not all(value):  # several folders, of which one is empty
             raise UsageError(f"--{name}=... is missing")
 
 

@@ -17,6 +17,7 @@ from seq2seq_jax.evaluation.bootstrap import intervals
 from seq2seq_jax.evaluation.environment import write_environment
 from seq2seq_jax.evaluation.evaluator import MODES, Evaluation, Evaluator, references_of
 from seq2seq_jax.evaluation.lengths import by_length
+from seq2seq_jax.evaluation.memory import refuse_what_cannot_fit
 from seq2seq_jax.evaluation.metrics import PREDICTIONS, TEXT_COUNTS, signatures
 from seq2seq_jax.evaluation.predictions import as_line
 from seq2seq_jax.files import write_json, write_lines
@@ -226,7 +227,11 @@ def shapes_of(config: ConfigDict, data: Data):
 
 def evaluation_shapes(config: ConfigDict, data: Data):
     """The batch shapes of evaluation, few and by the lengths of what is evaluated: a split of a
-    thousand pairs has eight batches, and each shape costs two or three programs."""
+    thousand pairs has eight batches, and each shape costs two or three programs.
+
+    Raises InputError for a pair that is too long for this machine's memory.
+    """
+    refuse_what_cannot_fit(config, data)
     parts = [part for split, part in data.encoded.items() if split != "train"]
     pairs = np.concatenate([lengths(part.source, part.target) for part in parts])
     return choose_buckets(pairs, EVALUATION_SHAPES, config.evaluation.batch_size)

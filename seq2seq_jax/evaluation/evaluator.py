@@ -132,6 +132,11 @@ class Evaluator:
         `counts` of `metrics.TEXT_COUNTS`: what is compared of texts. With `replaces`, each <unk>
         of a translation is replaced first.
         """
+        if split not in self.data.encoded:
+            splits = ", ".join(self.data.encoded)
+            raise InputError(f"split={split!r}: there is no such split; there are {splits}")
+        if isinstance(modes, str):
+            raise InputError(f"modes={modes!r}: a list of modes is wanted, [{modes!r}]")
         if unknown := [mode for mode in modes if mode not in MODES]:
             raise InputError(f"unknown evaluation mode {unknown[0]}; there are {', '.join(MODES)}")
         encoded, pairs = _first(self.data, split, limit)

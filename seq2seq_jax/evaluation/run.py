@@ -31,6 +31,7 @@ from seq2seq_jax.models import cudnn
 from seq2seq_jax.models.seq2seq import count_parameters, initializer
 from seq2seq_jax.training import groups, loop, twins
 from seq2seq_jax.training.checkpoints import restore_average, restore_best
+from seq2seq_jax.types import InputError
 
 
 class Translates:
@@ -63,7 +64,12 @@ class Translates:
     def translations(
         self, texts: Sequence[str], strategy: BeamSearch | Sample | None = None, first: int = 0
     ) -> list[list[Translation]]:
-        """All translations that `strategy` hands out: the n best, or as many as were drawn."""
+        """All translations that `strategy` hands out: the n best, or as many as were drawn.
+
+        Raises InputError for one text, which would be read as a list of letters.
+        """
+        if isinstance(texts, str):
+            raise InputError(f"texts={texts[:60]!r}: a list of texts is wanted, [{texts[:60]!r}]")
         return self.search([self.source.encode(text) for text in texts], strategy, first)
 
     def search(

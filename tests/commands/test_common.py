@@ -1,3 +1,4 @@
+import importlib
 import os
 from pathlib import Path
 from types import SimpleNamespace
@@ -78,6 +79,15 @@ def clean(monkeypatch, tmp_path):
     yield monkeypatch
     for name in set(os.environ) - set(before):
         del os.environ[name]
+
+
+@pytest.mark.parametrize(("flag", "folder"), [("~/a", "/home/me/a"), ("b/~", "b/~")])
+def test_the_users_folder_is_found(flag, folder, monkeypatch):
+    monkeypatch.setenv("HOME", "/home/me")
+    for command, own in (("report", folder), ("translate", [folder])):
+        values = importlib.import_module(f"seq2seq_jax.commands.{command}").define()
+        common.parse_some(values, [f"--workdir={flag}"])
+        assert values.workdir == own
 
 
 def test_device_is_said(clean, capsys):

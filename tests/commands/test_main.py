@@ -1,3 +1,4 @@
+import errno
 import os
 import subprocess
 import sys
@@ -75,6 +76,7 @@ def test_every_verb_explains_itself(capsys, verb):
         (["benchmark", "--torch-avx512"], "--torch-avx512 needs --vs=torch"),
         (["benchmark", "--population=4", "--vs=torch"], "leave out --vs"),
         (["benchmark", "--population=1"], "--population"),
+        (["train", "--workdir=", "--config=configs/default.py"], "--workdir=... is missing"),
         (["benchmark", "--json=/nowhere/a.json"], "--json=/nowhere/a.json: name a file, in a"),
         (["benchmark", "--json=/"], "--json=/: name a file, in a"),
     ],
@@ -115,22 +117,31 @@ def test_files_that_cannot_be_written(tmp_path, capsys):
 
 
 @pytest.mark.parametrize(
-    ("error", "status"), [(InputError("bad line"), 1), (KeyboardInterrupt(), 130)]
+    ("error", "status", "words"),
+    [
+        (InputError("bad line"), 1, "error: bad line"),
+        (OSError(errno.ENOSPC, "No space left on device"), 1, "left on device; free some, and"),
+        (RuntimeError("INTERNAL: Out of memory allocating 9 bytes.\nmore"), 1, "data.batch_size"),
+        (KeyboardInterrupt(), 130, ""),
+    ],
 )
-def test_status_of_a_command_that_raises(monkeypatch, capsys, error, status):
+def test_status_of_a_command_that_raises(monkeypatch, capsys, error, status, words):
     def raise_it(arguments):
         raise error
 
     monkeypatch.setattr(train, "main", raise_it)
-    assert run(capsys, "train")[0] == status
+    found, _, err = run(capsys, "train")
+    assert found == status
+    assert words in err and "more" not in err
 
 
-def test_a_fault_of_the_program_keeps_its_traceback(monkeypatch):
+@pytest.mark.parametrize("error", [ZeroDivisionError(), RuntimeError("a bug")])
+def test_a_fault_of_the_program_keeps_its_traceback(error, monkeypatch):
     def fail(arguments):
-        raise ZeroDivisionError
+        raise error
 
     monkeypatch.setattr(report, "main", fail)
-    with pytest.raises(ZeroDivisionError):
+    with pytest.raises(type(error)):
         program.main(["report"])
 
 

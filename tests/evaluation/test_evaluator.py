@@ -9,12 +9,14 @@ from seq2seq_jax.data import Data, Encoded
 from seq2seq_jax.data.batching import Batches
 from seq2seq_jax.data.vocabulary import Vocabulary
 from seq2seq_jax.decoding.translate import Translation, Translator
+from seq2seq_jax.evaluation import memory
 from seq2seq_jax.evaluation.assembly import evaluate as evaluate_split
 from seq2seq_jax.evaluation.assembly import evaluation_shapes
 from seq2seq_jax.evaluation.ensemble import Ensemble
 from seq2seq_jax.evaluation.evaluator import Evaluator
 from seq2seq_jax.evaluation.metrics import scores, total
-from seq2seq_jax.types import EOS, SPECIALS, UNK, Pair, Splits
+from seq2seq_jax.evaluation.run import Translates
+from seq2seq_jax.types import EOS, SPECIALS, UNK, InputError, Pair, Splits
 from tests.small import SOURCE_SIZE, TARGET_SIZE, small_batch, small_config, small_model
 
 DIAGNOSED = {
@@ -89,6 +91,40 @@ def test_few_shapes_by_the_lengths_of_what_is_evaluated():
     evaluator = Evaluator(config, small_model()[0], data, shapes)
     assert evaluator._shapes(np.array([[9, 9], [3, 3]])) == shapes
     assert evaluator._shapes(np.array([[20, 20], [3, 3]])) == (*shapes, (20, 20))
+
+
+@pytest.mark.parametrize(
+    ("limit", "words"),
+    [
+        (4 * 8 * 20 * 20, "train, pair 1: 20 source and 20 target tokens; .* a batch of 8 as"),
+        (4 * 2 * 9 * 9, "test, pair 1: 9 source and 9 target tokens; .* a batch of 2 as"),
+    ],
+)
+def test_a_pair_that_no_memory_holds_is_named(limit, words, monkeypatch):
+    sizes = {"train": [20, 5], "valid": [2, 3], "test": [9, 2]}
+    if words.startswith("test"):
+        sizes["train"] = [2, 2]
+    parts = {name: [np.full(n, EOS, np.int32) for n in own] for name, own in sizes.items()}
+    encoded = {name: Encoded(part, part) for name, part in parts.items()}
+    data = dataclasses.replace(small_data(GOLD), encoded=encoded)
+    config = small_config()
+    config.data.batch_size, config.evaluation.batch_size = 16, 2
+    config.train.accumulation = 2
+    monkeypatch.setattr(memory.processor, "memory", lambda: limit)
+    evaluation_shapes(config, data)
+    monkeypatch.setattr(memory.processor, "memory", lambda: limit - 1)
+    with pytest.raises(InputError, match=words):
+        evaluation_shapes(config, data)
+
+
+def test_what_is_no_split_and_no_list_is_named():
+    evaluator = Evaluator(small_config(), small_model()[0], small_data(GOLD), [(4, 4)])
+    with pytest.raises(InputError, match=r"split='tst': .*; there are test"):
+        evaluator({}, "tst", ["forced"])
+    with pytest.raises(InputError, match=r"modes='greedy': .*\['greedy'\]"):
+        evaluator({}, "test", "greedy")
+    with pytest.raises(InputError, match=r"texts='je suis': .*\['je suis'\]"):
+        object.__new__(Translates).translate("je suis")
 
 
 def test_statistics_are_those_of_each_sentence(whole):
