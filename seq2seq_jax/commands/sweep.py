@@ -3,7 +3,7 @@
     ./launch.sh sweep --config=configs/X.py --workdir=DIR [--seeds=5] [--workers=2] [--dry_run]
 
 Finished runs are skipped, a failed run stops no other and leaves FAILED in its folder. Ctrl-C lets
-the runs save and ends. --config.KEY=VALUE applies to every cell.
+the runs save and ends. --config.KEY=VALUE applies to every cell; what a cell itself sets wins.
 
 With --population=auto, runs that differ in numbers alone (seed, ratio, learning rate and the like)
 train as one program where that is faster on this machine.
@@ -72,13 +72,18 @@ def main(arguments: Sequence[str]) -> int:
             "--population=auto times updates on the whole machine, of which --workers="
             f"{values.workers} leaves each job a part; take all, or off, or one worker"
         )
+    settings = common.parse_overrides(overrides)
     plan = runner.make_plan(
         values.config,
         values.workdir,
-        common.parse_overrides(overrides),
+        settings,
         values.seeds,
         command=shlex.join(["./launch.sh", "sweep", *arguments]),
     )
+    for key in settings:
+        if all(key in cell["overrides"] for cell in plan.description["cells"]):
+            note = f"--config.{key} changes nothing: every cell of sweep() has a value of its own"
+            print(note, file=sys.stderr)
     passed = [f"--platform={values.platform}"] if values.platform else []
     common.use_compilation_cache()
     measure = partial(population.measure_in_child, flags=passed)

@@ -106,6 +106,16 @@ def test_bad_input_is_a_message_without_a_traceback(tmp_path, capsys):
     assert "did you mean concat" in err
 
 
+def test_a_key_that_every_cell_sets_is_said_to_change_nothing(tmp_path, capsys):
+    flags = ["--config.model.attention.score=dot", "--config.train.steps=100", "--dry_run"]
+    status, _, err = run(
+        capsys, "sweep", "--config=configs/quickstart.py", f"--workdir={tmp_path}", *flags
+    )
+    assert status == 0
+    assert "--config.model.attention.score changes nothing" in err
+    assert "train.steps" not in err
+
+
 def test_files_that_cannot_be_written(tmp_path, capsys):
     (tmp_path / "file").touch()
     status, _, err = run(
