@@ -153,7 +153,7 @@ def missing(results: Results) -> list[str]:
         name = f"{run['cell']}, seed {run['seed']}"
         if run["state"] == "failed":
             notes.append(f"Failed: {name}: {run['reason']}")
-        elif run["state"] == "running":
+        elif run["state"] in ("running", "stopped"):
             # A missing step is None in a column of nothing else, and NaN among numbers.
             known = run["step"] is not None and run["step"] == run["step"]
             step = f"step {int(run['step'])} so far" if known else "no step logged yet"

@@ -17,6 +17,7 @@ import pandas as pd
 from seq2seq_jax.config import flatten
 from seq2seq_jax.config_checks import nearest
 from seq2seq_jax.reports.json_files import read_lines, read_object
+from seq2seq_jax.sweeps import claims
 from seq2seq_jax.training.twins import of_training
 from seq2seq_jax.types import InputError
 
@@ -67,8 +68,8 @@ PREDICTION = {
 class Results:
     """What a sweep has produced so far. A run is one seed of one cell.
 
-    runs: one row a run: cell, seed, state (finished | running | failed | missing), step (the last
-    one logged, or the best step of a finished run), members (of an ensemble, else none),
+    runs: one row a run: cell, seed, state (finished | running | stopped | failed | missing), step
+    (the last one logged, or the best step of a finished run), members (of an ensemble, else none),
     parameters, seconds, reason (of the end or of the failure) and a column for every setting that
     varies over the cells (`settings`).
     finals: the "test/" metrics of every run, without that prefix. curves: all other metrics by
@@ -244,7 +245,9 @@ def _state(path: Path, step: int | None, problems: list[str]) -> dict[str, Any]:
         return {"state": "failed", **state, "reason": reason}
     # A sweep writes every config.json before the first run starts; a run writes the others.
     started = any((path / name).exists() for name in ("environment.json", "metrics.jsonl"))
-    return {"state": "running" if started else "missing", **state}
+    if not started:
+        return {"state": "missing", **state}
+    return {"state": "running" if claims.holder(path) else "stopped", **state}
 
 
 def _ensemble(path: Path, problems: list[str]) -> dict[str, Any]:

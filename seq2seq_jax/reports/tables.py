@@ -214,7 +214,7 @@ def _mark_best(columns: list[Column], values: dict[str, dict[str, Value]]) -> No
 def _status(results: Results, cell: str) -> tuple[int, int, str]:
     """(seeds that ended well, seeds, why fewer in a few words)."""
     states = results.runs[results.runs["cell"] == cell]["state"].tolist()
-    others = [name for name in ("running", "failed", "missing") if name in states]
+    others = [name for name in ("running", "stopped", "failed", "missing") if name in states]
     status = ", ".join(f"{states.count(name)} {name}" for name in others)
     return states.count("finished"), len(states), status
 

@@ -95,7 +95,7 @@ def test_the_published_ensemble_beside_ours_or_the_word_that_it_is_missing(folde
 def test_one_that_is_not_finished_is_said_to_be_missing(folder):
     (folder / "ensemble" / "seed0" / "DONE").unlink()
     table = table_of(folder)
-    assert (table.rows[-1].seeds, table.rows[-1].status) == (0, "1 running")
+    assert (table.rows[-1].seeds, table.rows[-1].status) == (0, "1 stopped")
     assert "Not finished: ensemble, seed 0: step 400 so far" in table.missing
     assert ("Seeds", "0, 1 (4 of 4 runs finished)") in table.made_by
 

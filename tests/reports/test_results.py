@@ -5,6 +5,7 @@ import pytest
 from seq2seq_jax.reports import notes
 from seq2seq_jax.reports.report import write_report
 from seq2seq_jax.reports.results import read_results
+from seq2seq_jax.sweeps.claims import claim
 from seq2seq_jax.types import InputError
 from tests.reports import fake_sweep
 
@@ -46,8 +47,9 @@ def test_half_done_sweep(tmp_path):
     (folder / "b" / "seed0" / "environment.json").write_text("{}")
     (folder / "b" / "seed1").mkdir(parents=True)  # prepared by the sweep, not started
     (folder / "b" / "seed1" / "config.json").write_text("{}")
-    results = read_results(folder)
-    states = ["finished", "running", "failed", "running", "missing", "missing"]
+    with claim(folder / "b" / "seed0"):
+        results = read_results(folder)
+    states = ["finished", "stopped", "failed", "running", "missing", "missing"]
     assert list(results.runs["state"]) == states
     assert results.runs["step"].tolist()[1] == 200
     assert results.runs["reason"].tolist()[2] == "InputError: NaN loss"

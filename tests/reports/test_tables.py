@@ -104,7 +104,7 @@ def test_half_done_sweep(tmp_path):
     table = table_of(half_done(tmp_path))
     assert [(row.seeds, row.expected) for row in table.rows] == [(1, 2), (0, 2), (0, 2)]
     assert table.rows[0].values["bleu"].mean == 30.0
-    states = ["1 running", "1 running, 1 failed", "2 missing"]
+    states = ["1 stopped", "1 stopped, 1 failed", "2 missing"]
     assert [row.status for row in table.rows] == states
     assert table.missing == [
         "Not finished: a, seed 1: step 400 so far",
@@ -116,7 +116,7 @@ def test_half_done_sweep(tmp_path):
     for render in (markdown, latex, console):
         assert "loss is NaN at step 12" in render(table)
         assert "1 of 2" in render(table)
-    assert "| b | - | - | - | 0 of 2 | 1 running, 1 failed |" in markdown(table)
+    assert "| b | - | - | - | 0 of 2 | 1 stopped, 1 failed |" in markdown(table)
 
 
 def test_nothing_finished_yet(tmp_path):
