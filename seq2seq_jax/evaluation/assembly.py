@@ -219,7 +219,9 @@ def load_vocabularies(workdir: Path) -> tuple[Vocabulary, Vocabulary]:
 
 
 def shapes_of(config: ConfigDict, data: Data):
-    """The batch shapes of training."""
+    """The batch shapes of training. Raises InputError for a pair that no memory holds."""
+    rows = config.data.batch_size // config.train.accumulation
+    refuse_what_cannot_fit(config, data, "train", rows)
     encoded = data.encoded["train"]
     pairs = lengths(encoded.source, encoded.target)
     return choose_buckets(pairs, config.data.buckets, config.data.batch_size)
@@ -229,10 +231,12 @@ def evaluation_shapes(config: ConfigDict, data: Data):
     """The batch shapes of evaluation, few and by the lengths of what is evaluated: a split of a
     thousand pairs has eight batches, and each shape costs two or three programs.
 
-    Raises InputError for a pair that is too long for this machine's memory.
+    Raises InputError for a pair that no memory holds.
     """
-    refuse_what_cannot_fit(config, data)
-    parts = [part for split, part in data.encoded.items() if split != "train"]
+    splits = [split for split in data.encoded if split != "train"]
+    for split in splits:
+        refuse_what_cannot_fit(config, data, split, config.evaluation.batch_size)
+    parts = [data.encoded[split] for split in splits]
     pairs = np.concatenate([lengths(part.source, part.target) for part in parts])
     return choose_buckets(pairs, EVALUATION_SHAPES, config.evaluation.batch_size)
 

@@ -11,7 +11,7 @@ from seq2seq_jax.data.vocabulary import Vocabulary
 from seq2seq_jax.decoding.translate import Translation, Translator
 from seq2seq_jax.evaluation import memory
 from seq2seq_jax.evaluation.assembly import evaluate as evaluate_split
-from seq2seq_jax.evaluation.assembly import evaluation_shapes
+from seq2seq_jax.evaluation.assembly import evaluation_shapes, shapes_of
 from seq2seq_jax.evaluation.ensemble import Ensemble
 from seq2seq_jax.evaluation.evaluator import Evaluator
 from seq2seq_jax.evaluation.metrics import scores, total
@@ -94,16 +94,15 @@ def test_few_shapes_by_the_lengths_of_what_is_evaluated():
 
 
 @pytest.mark.parametrize(
-    ("limit", "words"),
+    ("shapes", "limit", "words"),
     [
-        (4 * 8 * 20 * 20, "train, pair 1: 20 source and 20 target tokens; .* a batch of 8 as"),
-        (4 * 2 * 9 * 9, "test, pair 1: 9 source and 9 target tokens; .* a batch of 2 as"),
+        (shapes_of, 4 * 8 * 20 * 20, "train, pair 2: 20 source and 20 target .* of 8 as"),
+        (evaluation_shapes, 4 * 2 * 9 * 9, "test, pair 1: 9 source and 9 target .* of 2 as"),
     ],
 )
-def test_a_pair_that_no_memory_holds_is_named(limit, words, monkeypatch):
-    sizes = {"train": [20, 5], "valid": [2, 3], "test": [9, 2]}
-    if words.startswith("test"):
-        sizes["train"] = [2, 2]
+def test_a_pair_that_no_memory_holds_is_named(shapes, limit, words, monkeypatch):
+    """Evaluation asks nothing of the pairs that only train."""
+    sizes = {"train": [5, 20], "valid": [2, 3], "test": [9, 2]}
     parts = {name: [np.full(n, EOS, np.int32) for n in own] for name, own in sizes.items()}
     encoded = {name: Encoded(part, part) for name, part in parts.items()}
     data = dataclasses.replace(small_data(GOLD), encoded=encoded)
@@ -111,10 +110,12 @@ def test_a_pair_that_no_memory_holds_is_named(limit, words, monkeypatch):
     config.data.batch_size, config.evaluation.batch_size = 16, 2
     config.train.accumulation = 2
     monkeypatch.setattr(memory.processor, "memory", lambda: limit)
-    evaluation_shapes(config, data)
+    shapes(config, data)
     monkeypatch.setattr(memory.processor, "memory", lambda: limit - 1)
     with pytest.raises(InputError, match=words):
-        evaluation_shapes(config, data)
+        shapes(config, data)
+    config.model.attention.score = "none"
+    shapes(config, data)
 
 
 def test_what_is_no_split_and_no_list_is_named():
