@@ -145,7 +145,8 @@ class _Trainer:
         several = isinstance(layout, Together)
         self._whole = make_progress(self._total, self._step) if several else None
         self._state = layout.place([lane.open(self._total, to_a_file=several) for lane in lanes])
-        self._rest()
+        if len(members) < len(lanes):
+            self._rest()
         self._key = layout.place([lane.key for lane in lanes])
         self._window_start, self._window_examples = time.perf_counter(), 0
         self._started = time.perf_counter() - first.seconds
