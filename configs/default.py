@@ -30,6 +30,7 @@ def get_config() -> ml_collections.ConfigDict:
     data.valid = ""  # likewise; empty: data.valid_size pairs are held out of train
     data.test = ""  # likewise; empty: data.test_size pairs are held out of train
     # A third parallel file has gold links, as "0-0 1-2 2p1" (p: possible): "a.de a.en a.links".
+    # A name with spaces stands in double quotes: '"my text.de" "my text.en"'.
     data.columns = (0, 1)  # TSV: columns of source and target; or feature names (tfds: (): found)
     data.seed = 0  # of generated data, of the random hold-out, of a shared order
     data.train_size = 0  # pairs; 0 = all (text), the task's own default (tasks)
@@ -154,7 +155,7 @@ def get_config() -> ml_collections.ConfigDict:
     evaluation.replace_unknown = False  # in a test: <unk> becomes the most attended source word
     evaluation.beam = 1  # K of beam search; above 1 the test has the mode beam besides greedy
     evaluation.length_penalty = "none"  # none | average | power | gnmt: what log p is divided by
-    evaluation.length_alpha = 1.0  # exponent of power and gnmt
+    evaluation.length_alpha = 1.0  # exponent of power and gnmt, -10 to 10
     evaluation.coverage_penalty = 0.0  # weight of gnmt's coverage penalty
     evaluation.min_length = 0  # tokens before the end token, at least
     evaluation.block_ngrams = 0  # beam search: so many tokens do not occur twice; 0 = they may

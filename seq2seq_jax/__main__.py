@@ -49,7 +49,8 @@ def main(arguments: Sequence[str]) -> int:
     except OSError as error:  # a full disk, a folder that may not be written
         full = error.errno == errno.ENOSPC
         hint = "; free some, and give the same command again" if full else ""
-        print(f"error: {error}{hint}", file=sys.stderr)
+        place = f"{error.filename}: {error.strerror}" if error.filename else error
+        print(f"error: {place}{hint}", file=sys.stderr)
         return 1
     except RuntimeError as error:  # of JAX
         if not re.search("out of memory|RESOURCE_EXHAUSTED", str(error), re.IGNORECASE):

@@ -37,6 +37,8 @@ def load(path: str, overrides: Mapping[str, Any] = {}) -> ConfigDict:
     """
     name, _, argument = path.partition(":")
     module = run_file(find(name))
+    if argument and not _takes_argument(module, "get_config"):
+        raise InputError(f"{name}: get_config() takes no argument, and {path} gives {argument!r}")
     config = _call(module, "get_config", *([argument] if argument else []))
     if not isinstance(config, ConfigDict):
         raise InputError(f"{name}: get_config() returned {type(config).__name__}, not a ConfigDict")
@@ -55,7 +57,7 @@ def points(path: str) -> list[dict[str, Any]]:
     module = run_file(find(name))
     if not hasattr(module, "sweep"):
         return [{}]
-    takes = argument and inspect.signature(module.sweep).parameters
+    takes = argument and _takes_argument(module, "sweep")
     cells = _call(module, "sweep", *([argument] if takes else []))
     if not isinstance(cells, list | tuple) or not all(
         isinstance(cell, Mapping) and all(isinstance(key, str) for key in cell) for cell in cells
@@ -175,6 +177,11 @@ def run_file(path: Path) -> ModuleType:
     except Exception as error:
         raise InputError(_where(path, error)) from error
     return module
+
+
+def _takes_argument(module: ModuleType, name: str) -> bool:
+    function = getattr(module, name, None)
+    return function is None or bool(inspect.signature(function).parameters)
 
 
 def _call(module: ModuleType, name: str, *arguments: str) -> Any:

@@ -169,7 +169,7 @@ RANGES: dict[str, Range] = {
     "evaluation.batch_size": _FROM_1,
     "evaluation.max_examples": _FROM_0,
     "evaluation.beam": _FROM_1,
-    "evaluation.length_alpha": Range(-math.inf),
+    "evaluation.length_alpha": Range(-10, 10),  # a power of thousands of tokens is a float32
     "evaluation.coverage_penalty": _FROM_0,
     "evaluation.min_length": _FROM_0,
     "evaluation.block_ngrams": _FROM_0,

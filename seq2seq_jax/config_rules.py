@@ -150,7 +150,7 @@ def _train_rules(config: ConfigDict) -> Iterator[str]:
     if (train.steps > 0) == (train.epochs > 0):
         yield (
             f"train.steps = {train.steps} and train.epochs = {train.epochs}: exactly one has to be"
-            " positive, the other 0"
+            " positive, the other 0, as with --config.train.epochs=0"
         )
     if train.eval_every % train.log_every:
         yield (

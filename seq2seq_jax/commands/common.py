@@ -81,6 +81,8 @@ def parse_some(values: flags.FlagValues, arguments: Sequence[str]) -> list[str]:
         if "config" in values:
             names += [f"--config.{key}" for key in configs.flatten(configs.defaults())]
         hint = nearest(f"--{error.flagname}", names)
+        if " " in error.flagname:
+            hint = "; a text that begins with - stands behind --"
         raise UsageError(f"no flag --{error.flagname}{hint}") from None
     except (flags.Error, ValueError) as error:  # the latter of --nounknown=true
         raise UsageError(str(error)) from None
@@ -88,6 +90,9 @@ def parse_some(values: flags.FlagValues, arguments: Sequence[str]) -> list[str]:
         one = isinstance(values.workdir, str)
         expand = os.path.expanduser
         values.workdir = expand(values.workdir) if one else list(map(expand, values.workdir))
+        for folder in [values.workdir] if one else values.workdir:
+            if os.path.isfile(folder):
+                raise UsageError(f"--workdir={folder} is a file, and has to be a folder")
     return rest
 
 

@@ -96,6 +96,7 @@ def main(arguments: Sequence[str]) -> int:
 
     if values.dry_run:
         print(runner.describe(plan), flush=True)
+        runner.check(plan)
         arrange([run for run in plan.runs if runner.state(run) != "done"])
         return 0
     if values.executor == "local":

@@ -3,6 +3,7 @@
 Standard input is translated in batches and answered in its order; in a terminal there is a prompt,
 and each line is answered at once. An empty line gives an empty line. Tokens that the model does not
 know are read as <unk> and named on standard error, and so are lines that were cut for their length.
+A text that begins with - stands behind --.
 
 ./launch.sh translate --workdir=RUN [--beam=5] [TEXT ...]
 ./launch.sh translate --workdir=RUN < source.txt > translation.txt

@@ -1,7 +1,9 @@
 """Where text comes from: a generated task, the user's files, or tensorflow-datasets."""
 
+import codecs
 import difflib
 import gzip
+import re
 import zlib
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,6 +15,7 @@ from seq2seq_jax.data.links import with_links
 from seq2seq_jax.types import InputError, Pair, Splits
 
 TFDS = "tfds:"
+NAMES = re.compile(r'"([^"]+)"|(\S+)')
 
 
 def load_pairs(data: ml_collections.ConfigDict) -> Splits:
@@ -51,10 +54,11 @@ def read_pairs(
 
     Two names separated by a space are parallel files, source first, and a third one has their gold
     links (`links`); one name is a TSV whose columns `data.columns` (counted from 0) hold source and
-    target.
+    target. A name that holds spaces stands in double quotes.
     """
     one = (folder / names).is_file()  # its name may hold spaces
-    paths = [folder / name for name in ([names] if one else names.split())]
+    several = (quoted or plain for quoted, plain in NAMES.findall(names))
+    paths = [folder / name for name in ([names] if one else several)]
     if len(paths) in (2, 3):
         lines = [read_lines(path, key) for path in paths]
         for path, own in zip(paths[1:], lines[1:], strict=True):
@@ -72,7 +76,8 @@ def read_pairs(
     else:
         raise InputError(
             f"{key}={names!r} names {len(paths)} files: name two parallel files, separated "
-            "by a space, a third one with their gold links if there is one, or one TSV"
+            "by a space, a third one with their gold links if there is one, or one TSV; a name "
+            "that holds spaces stands in double quotes"
         )
     return drop_empty(pairs, key.removeprefix("data."), str(paths[0]))
 
@@ -113,16 +118,17 @@ def read_lines(path: Path, key: str) -> list[str]:
             f"{key}: {path} is not a whole gzip file ({error}): get it again, or drop .gz from "
             "its name if it is plain text"
         ) from None
-    lines = content.removeprefix(b"\xef\xbb\xbf").split(b"\n")
+    lines = content.removeprefix(codecs.BOM_UTF8).split(b"\n")
     if lines[-1] == b"":
         lines.pop()
     try:
         return [line.decode("utf-8").removesuffix("\r") for line in lines]
     except UnicodeDecodeError:
         number, error = _first_bad(lines)
+        wide = content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
         raise InputError(
             f"{path}:{number}: not UTF-8 ({error}): convert the file, for example with "
-            "iconv -f latin1 -t utf-8"
+            f"iconv -f {'utf-16' if wide else 'latin1'} -t utf-8"
         ) from None
 
 

@@ -144,7 +144,8 @@ def build(
     Tokens are ordered by frequency, ties alphabetically; `min_frequency`, then `max_vocabulary`
     cut the list (special tokens not counted). For `unigram` and `bpe`, `max_vocabulary` is the
     number of pieces, the special ones included. `key` is the side's place in the config: errors
-    name it. Raises InputError for a size that sentencepiece cannot make from these texts.
+    name it. Raises InputError for a size that sentencepiece cannot make from these texts, and
+    where no token is frequent enough.
     """
     normalized = (normalize(text, side.lowercase, side.unicode) for text in texts)
     if side.tokens in SENTENCEPIECE:
@@ -158,6 +159,12 @@ def build(
     for text in normalized:
         counts.update(split(text, side.tokens))
     kept = [token for token, count in counts.items() if count >= side.min_frequency]
+    if counts and not kept:
+        ((token, count),) = counts.most_common(1)
+        raise InputError(
+            f"{key}.min_frequency={side.min_frequency} leaves no token: the most frequent one,"
+            f" {token!r}, occurs {count} times"
+        )
     kept.sort(key=lambda token: (-counts[token], token))
     kept = kept[: side.max_vocabulary or None]
     return Vocabulary(side.tokens, side.lowercase, side.unicode, (*SPECIALS, *kept))

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import jax.numpy as jnp
 
-from seq2seq_jax.config_checks import CHOICES, COLDEST
+from seq2seq_jax.config_checks import CHOICES, COLDEST, RANGES
 from seq2seq_jax.decoding.penalties import Ranking
 from seq2seq_jax.decoding.search import Sampling
 from seq2seq_jax.types import InputError
@@ -41,17 +41,15 @@ class BeamSearch:
             )
         if self.size < 1:
             raise InputError(f"a beam of {self.size}: less than 1")
-        if not math.isfinite(self.length_alpha):
-            raise InputError(f"length_alpha={self.length_alpha}: it has to be a finite number")
         if not 1 <= self.n_best <= self.size:
             raise InputError(
                 f"n_best={self.n_best} of a beam of {self.size}: it can be 1 to {self.size}, or"
-                " take a wider beam"
+                " take a wider beam, as with --beam"
             )
-        for name in ("coverage_penalty", "min_length", "block_ngrams"):
-            value = getattr(self, name)
-            if not 0 <= value < math.inf:
-                raise InputError(f"{name}={value}: it has to be 0 or more, and finite")
+        for name in ("length_alpha", "coverage_penalty", "min_length", "block_ngrams"):
+            value, allowed = getattr(self, name), RANGES[f"evaluation.{name}"]
+            if value not in allowed:
+                raise InputError(f"{name}={value}: it has to be {allowed}")
 
     @classmethod
     def of(cls, evaluation, n_best: int = 1) -> "BeamSearch":

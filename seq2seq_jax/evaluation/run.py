@@ -1,6 +1,8 @@
 """A run: its folder, and what can be done with it. The commands are thin shells over this."""
 
 import json
+import os
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
@@ -162,6 +164,9 @@ class Run(Translates):
             self.config, self._graphdef, data, evaluation_shapes(self.config, data)
         )
         folder = self.workdir if self.is_own and not files else None
+        if folder and not os.access(folder, os.W_OK):
+            print(f"{folder} may not be written: predictions/ stays as it is", file=sys.stderr)
+            folder = None
         return evaluate(folder, evaluator, self._params, self.step, split, modes)
 
 

@@ -114,13 +114,9 @@ def _runs(
     return runs
 
 
-def prepare(plan: Plan) -> list[Run]:
-    """Writes sweep.json and every config.json; returns the runs that are still to do.
-
-    Raises:
-      InputError: where a folder already holds a run with another config, or a cell has the name of
-        an ensemble; nothing is written then.
-    """
+def check(plan: Plan) -> None:
+    """Raises InputError where a folder already holds a run with another config, or a cell has the
+    name of an ensemble."""
     for cell in dict.fromkeys(run.cell for run in plan.runs):
         if any((plan.folder / cell).glob("seed*/ensemble.json")):
             raise InputError(
@@ -137,6 +133,14 @@ def prepare(plan: Plan) -> list[Run]:
             f"{plan.folder} holds runs with another config; take another --workdir, or delete them:"
             + "".join(f"\n  {line}" for line in changed)
         )
+
+
+def prepare(plan: Plan) -> list[Run]:
+    """Writes sweep.json and every config.json; returns the runs that are still to do.
+
+    Raises InputError where `check` does; nothing is written then.
+    """
+    check(plan)
     for run in plan.runs:
         run.folder.mkdir(parents=True, exist_ok=True)
         if not _taken(run.folder):

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from seq2seq_jax import __main__ as program
+from seq2seq_jax import config as configs
 from seq2seq_jax.commands import report, train, translate
 from seq2seq_jax.decoding.translate import Translation
 from seq2seq_jax.types import EOS, InputError
@@ -77,6 +78,9 @@ def test_every_verb_explains_itself(capsys, verb):
         (["benchmark", "--population=4", "--vs=torch"], "leave out --vs"),
         (["benchmark", "--population=1"], "--population"),
         (["train", "--workdir=", "--config=configs/default.py"], "--workdir=... is missing"),
+        (["translate", "--workdir=x", "-5 degrees"], "a text that begins with - stands behind --"),
+        (["translate", "--workdir=x", f"--workdir={__file__}", "a"], "test_main.py is a file"),
+        (["report", f"--workdir={__file__}"], "test_main.py is a file, and has to be a folder"),
         (["benchmark", "--json=/nowhere/a.json"], "--json=/nowhere/a.json: name a file, in a"),
         (["benchmark", "--json=/"], "--json=/: name a file, in a"),
     ],
@@ -122,8 +126,20 @@ def test_files_that_cannot_be_written(tmp_path, capsys):
         capsys, "sweep", "--config=configs/default.py", f"--workdir={tmp_path / 'file' / 'x'}"
     )
     assert status == 1
-    assert err.startswith("error: ")
-    assert str(tmp_path / "file") in err
+    assert err.startswith(f"error: {tmp_path / 'file'}")
+    assert err.endswith("Not a directory\n")
+
+
+def test_a_dry_run_refuses_what_the_sweep_would(tmp_path, capsys):
+    sweep = ["sweep", "--config=configs/quickstart.py", f"--workdir={tmp_path}", "--dry_run"]
+    assert run(capsys, *sweep)[0] == 0
+    folder = tmp_path / "score=dot" / "seed0"
+    (folder / "checkpoints" / "last" / "50").mkdir(parents=True)
+    configs.save(configs.defaults(), folder / "config.json")
+    status, out, err = run(capsys, *sweep)
+    assert status == 1
+    assert str(folder) in out
+    assert "score=dot/seed0: model.attention.score was 'general' and is now 'dot'" in err
 
 
 @pytest.mark.parametrize(

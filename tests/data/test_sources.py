@@ -47,6 +47,14 @@ def test_parallel_files_and_tsv(tmp_path):
     assert splits.notes == ()
 
 
+def test_names_with_spaces_stand_in_quotes(tmp_path):
+    write(tmp_path, **{"a b__de": "ein Haus\n", "a b__en": "a house\n", "v w__tsv": "x\ty\n"})
+    options = {"train": '"a b.de" "a b.en"', "valid": '"v w.tsv"', "test": "v w.tsv"}
+    splits = load_pairs(data(tmp_path, **options))
+    assert splits.train == [Pair("ein Haus", "a house")]
+    assert splits.valid == splits.test == [Pair("x", "y")]
+
+
 def test_gzip_columns_and_line_ends(tmp_path):
     options = {"train": "t.tsv.gz", "valid": "v.tsv", "test": "v.tsv"}
     write(tmp_path, v__tsv="id\tx\ty\n")
@@ -114,7 +122,8 @@ def test_bad_links(tmp_path, links, message):
         ("b.d b.e b.l", {"b__d": "1\n", "b__e": "1\n", "b__l": ""}, r"b\.d has 1 and .*b\.l has 0"),
         ("b.de b.en", {"b__de": "1\n2\n", "b__en": "1\n"}, r"b\.de has 2 and .*b\.en has 1$"),
         ("b.tsv", {"b__tsv": "a\tb\nc d\n"}, r"b\.tsv:2: 1 tab-separated .* at least 2 .*'c d'"),
-        ("b.tsv", {"b__tsv": b"a\tb\nc\t\xe9\n"}, r"b\.tsv:2: not UTF-8"),
+        ("b.tsv", {"b__tsv": b"a\tb\nc\t\xe9\n"}, r"b\.tsv:2: not UTF-8 .* -f latin1"),
+        ("b.tsv", {"b__tsv": "a\tb\n".encode("utf-16")}, r"b\.tsv:1: not UTF-8 .* -f utf-16"),
         ("b__.gz", {}, r"does not exist"),
     ],
 )

@@ -149,6 +149,8 @@ def test_rare_tokens_and_cut():
     texts = ["c c c b b a"]
     assert build(texts, side(min_frequency=2)).tokens[4:] == ("c", "b")
     assert build(texts, side(max_vocabulary=1)).tokens[4:] == ("c",)
+    with pytest.raises(InputError, match=r"min_frequency=4 leaves no token: .* 'c', occurs 3"):
+        build(texts, side(min_frequency=4))
 
 
 @pytest.mark.parametrize("kind", ["unigram", "bpe"])

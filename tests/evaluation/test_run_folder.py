@@ -44,6 +44,19 @@ def test_other_data_than_in_training_are_refused(config, tmp_path, capsys):
     assert run.load_run(folder).evaluate("test", ["greedy"]) == before
 
 
+def test_metrics_of_a_folder_that_may_not_be_written_are_given(
+    config, tmp_path, monkeypatch, capsys
+):
+    folder = tmp_path / "run"
+    trained = run.train(config, folder)
+    kept = trained.evaluate("valid", ["greedy"])
+    (folder / "predictions" / "valid.json").unlink()
+    monkeypatch.setattr(run.os, "access", lambda path, mode: False)
+    assert trained.evaluate("valid", ["greedy"]) == kept
+    assert not (folder / "predictions" / "valid.json").exists()
+    assert f"{folder} may not be written" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
