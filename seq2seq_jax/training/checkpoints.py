@@ -13,6 +13,7 @@ import contextlib
 import errno
 import json
 import logging
+import os
 import shutil
 import zlib
 from collections.abc import Callable, Generator
@@ -192,8 +193,8 @@ def explained_disk_errors(folder: Path) -> Generator[None]:
         if not no_space and "No space left on device" not in str(error):
             raise
         raise InputError(
-            f"the disk is full: writing to {folder} failed. The last checkpoint is whole; free "
-            "some space and start the same command again to go on from it"
+            f"the disk is full: writing to {folder} failed. The checkpoints that are there are "
+            "whole; free some space and start the same command again to go on"
         ) from error
 
 
@@ -206,6 +207,9 @@ def _manager(folder: Path) -> ocp.CheckpointManager:
 
 def _save(manager: ocp.CheckpointManager, step: int, tree: Any, host: dict[str, Any]) -> None:
     flat = jax.device_get(_flat(tree))
+    # Asked before, since Orbax's threads print their own words of a disk that fills up.
+    if shutil.disk_usage(manager.directory).free < sum(array.nbytes for array in flat.values()):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(manager.directory))
     host = host | {"checksum": _checksum(flat, host)}
     items = ocp.args.Composite(state=ocp.args.StandardSave(flat), host=ocp.args.JsonSave(host))
     with _quiet_orbax():

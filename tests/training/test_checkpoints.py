@@ -257,6 +257,17 @@ def test_a_full_disk_is_explained_and_the_last_good_checkpoint_kept(
     assert Checkpoints(tmp_path, keep=2).restore(make_state(0), said.append).step == 20
 
 
+def test_a_disk_without_room_for_a_state_is_not_begun_on(tmp_path, monkeypatch):
+    two_checkpoints(tmp_path)
+    store = Checkpoints(tmp_path, keep=2)
+    room = shutil.disk_usage(tmp_path)._replace(free=100)
+    monkeypatch.setattr(module.shutil, "disk_usage", lambda folder: room)
+    monkeypatch.setattr(ocp.CheckpointManager, "save", lambda *args, **kwargs: pytest.fail("saved"))
+    with pytest.raises(OSError, match="No space left") as caught:
+        store.save(30, make_state(30), host(20))
+    assert caught.value.errno == errno.ENOSPC
+
+
 def test_other_errors_are_left_alone(tmp_path):
     with pytest.raises(PermissionError), explained_disk_errors(tmp_path):
         raise PermissionError(errno.EACCES, "denied")
