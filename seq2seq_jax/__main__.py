@@ -19,6 +19,8 @@ COMMANDS = {
 
 def main(arguments: Sequence[str]) -> int:
     """Exit status: 0 fine, 1 bad input, 2 wrong usage, 130 interrupted."""
+    if sys.stdout is None:  # closed by whoever started this
+        sys.stdout = open(os.devnull, "w")  # noqa: SIM115
     verb = arguments[0] if arguments else "--help"
     if verb in ("--help", "-h", "help"):
         print(usage())

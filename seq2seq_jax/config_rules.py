@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 from ml_collections import ConfigDict
 
+SPECIALS = 4  # tokens of every vocabulary that stand for no text
 # Metrics on valid that may choose the best checkpoint -> modes of which one has to be evaluated.
 METRICS = {
     "valid/loss": ("forced",),
@@ -31,15 +32,21 @@ def _data_rules(data: ConfigDict) -> Iterator[str]:
         yield 'data.name = text needs data.train, as "train.de train.en" or "pairs.tsv"'
     if data.name == "text" and not data.valid and not data.valid_size:
         yield "data.name = text needs data.valid or data.valid_size (pairs held out of train)"
+    for split in ("train", "valid", "test"):
+        if data.name != "text" and data[split]:
+            yield (
+                f"data.{split} names files, which data.name = {data.name} does not read; set"
+                " data.name = text"
+            )
     low, high = data.task.min_length, data.task.max_length
     if low and high and low > high:
         yield f"data.task.min_length = {low} is above data.task.max_length = {high}"
-    for name in ("source", "target"):
+    for name in ("source",) if data.joint_vocabulary else ("source", "target"):
         side = data[name]
-        if side.tokens in ("unigram", "bpe") and not side.max_vocabulary:
+        if side.tokens in ("unigram", "bpe") and side.max_vocabulary <= SPECIALS:
             yield (
                 f"data.{name}.tokens = {side.tokens} needs data.{name}.max_vocabulary: the number"
-                " of pieces, as 8000"
+                f" of pieces, as 8000; {SPECIALS} of them are special"
             )
 
 

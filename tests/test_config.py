@@ -76,6 +76,11 @@ BAD_COMBINATIONS = [
     ({"train.steps": 5}, "exactly one has to be positive"),
     ({"train.epochs": 0.0}, "exactly one has to be positive"),
     ({"train.eval_every": 75}, "no multiple of train.log_every = 50"),
+    ({"data.train": "a.tsv"}, "data.name = french does not read; set data.name = text"),
+    (
+        {"data.source.tokens": "bpe", "data.source.max_vocabulary": 4},
+        "the number of pieces, as 8000; 4 of them are special",
+    ),
     ({"train.accumulation": 3}, "no multiple of train.accumulation = 3"),
     ({"train.schedule": "inverse_sqrt"}, "train.warmup_steps"),
     ({"evaluation.modes": ("greedy",)}, "add it to evaluation.modes"),
@@ -214,6 +219,7 @@ GOOD = [
     {"model.attention.window": "chunkwise", "model.attention.normalizer": "sparsemax"},
     {"model.decoder.initial_state": "last", "model.encoder.width": 64},
     {"model.tied_embeddings": "all", "model.embedding": 128, "data.joint_vocabulary": True},
+    {"data.joint_vocabulary": True, "data.target.tokens": "bpe"},  # the source's options count
     {"model.encoder.kernel": "cudnn", "model.encoder.cell": "lstm"},
     {"model.decoder.kind": "transformer", "model.encoder.cell": "lstm"}
     | {"model.encoder.kernel": "cudnn"},

@@ -86,14 +86,23 @@ def parse_some(values: flags.FlagValues, arguments: Sequence[str]) -> list[str]:
         raise UsageError(f"no flag --{error.flagname}{hint}") from None
     except (flags.Error, ValueError) as error:  # the latter of --nounknown=true
         raise UsageError(str(error)) from None
-    if "workdir" in values and values.workdir:  # a shell leaves the ~ of --workdir=~/runs alone
-        one = isinstance(values.workdir, str)
-        expand = os.path.expanduser
-        values.workdir = expand(values.workdir) if one else list(map(expand, values.workdir))
-        for folder in [values.workdir] if one else values.workdir:
-            if os.path.isfile(folder):
-                raise UsageError(f"--workdir={folder} is a file, and has to be a folder")
+    for name in values:  # a shell leaves the ~ of --workdir=~/runs alone
+        values[name].value = _at_home(values[name].value)
+    for folder in _folders(values):
+        if os.path.isfile(folder):
+            raise UsageError(f"--workdir={folder} is a file, and has to be a folder")
     return rest
+
+
+def _at_home(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_at_home(one) for one in value]
+    return os.path.expanduser(value) if isinstance(value, str) else value
+
+
+def _folders(values: flags.FlagValues) -> list[str]:
+    given = values.workdir if "workdir" in values else None
+    return [given] if isinstance(given, str) else given or []
 
 
 def flags_help(values: flags.FlagValues) -> str:

@@ -104,6 +104,10 @@ def main(arguments: Sequence[str]) -> int:
         raise common.UsageError(f"--{set_[0]} needs --sample")
     if values.sample and values["beam"].present:
         raise common.UsageError("--sample and --beam are two ways to search: give one of them")
+    if not texts and sys.stdin is None:
+        raise common.UsageError("standard input is closed: give a text")
+    if isinstance(sys.stdout, io.TextIOWrapper) and not sys.stdout.isatty():
+        sys.stdout.reconfigure(encoding="utf-8")  # as its input is read
     common.use_platform(values.platform)
     terminal = not texts and sys.stdin.isatty()
     translate = Translate(values)

@@ -49,8 +49,11 @@ class Data:
 
     @property
     def checksums(self) -> dict[str, str]:
-        """What tells the pairs of each split from others, as `1,000 pairs, 1c291ca3`."""
-        return {split: _checksum(getattr(self.pairs, split)) for split in SPLITS}
+        """What tells the pairs of each split from others, as `1,000 pairs, 1c291ca3`, and their
+        gold links."""
+        splits = {split: getattr(self.pairs, split) for split in SPLITS}
+        links = {f"links of {split}": _links_checksum(splits[split]) for split in SPLITS}
+        return {split: _checksum(splits[split]) for split in SPLITS} | links
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -72,7 +75,8 @@ def load_data(
         raise InputError(_nothing_left(data, "the training split is empty", pairs.notes))
     for split in ("valid", "test"):
         if not getattr(pairs, split):
-            raise InputError(f"the {split} split is empty; set data.{split} or data.{split}_size")
+            why = f"the {split} split is empty; set data.{split} or data.{split}_size"
+            raise InputError("\n  ".join([why, *pairs.notes]))
     source, target = vocabularies or _build(pairs.train, data)
     encoded = {split: encode(getattr(pairs, split), source, target) for split in SPLITS}
     for split in ("valid", "test"):
@@ -145,6 +149,11 @@ def _checksum(pairs: Sequence[Pair]) -> str:
     for pair in pairs:
         code = zlib.crc32("\t".join((pair.source, *pair.references, "\n")).encode(), code)
     return f"{len(pairs):,} pairs, {code:08x}"
+
+
+def _links_checksum(pairs: Sequence[Pair]) -> str:
+    links = [(pair.alignment, pair.possible) for pair in pairs]
+    return f"{zlib.crc32(repr(links).encode()):08x}"
 
 
 def _nothing_left(data: ml_collections.ConfigDict, why: str, notes: Sequence[str]) -> str:

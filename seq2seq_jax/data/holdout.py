@@ -47,6 +47,8 @@ def complete(
             kept = np.sort(generator.permutation(len(pairs))[:size])
             splits[split] = [pairs[i] for i in kept]
             notes.append(f"{split}: a random sample of {size} of {len(pairs)} pairs")
+        elif size > len(pairs):
+            notes.append(f"{split}: {len(pairs)} pairs, fewer than data.{split}_size = {size}")
     seen = {same(pair.source) for pair in splits["train"]}
     for split in ("valid", "test"):
         if split in wanted:

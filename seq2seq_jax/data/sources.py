@@ -3,6 +3,7 @@
 import codecs
 import difflib
 import gzip
+import os
 import re
 import zlib
 from collections.abc import Sequence
@@ -15,6 +16,7 @@ from seq2seq_jax.data.links import with_links
 from seq2seq_jax.types import InputError, Pair, Splits
 
 TFDS = "tfds:"
+GZIP = b"\x1f\x8b"
 NAMES = re.compile(r'"([^"]+)"|(\S+)')
 
 
@@ -56,9 +58,9 @@ def read_pairs(
     links (`links`); one name is a TSV whose columns `data.columns` (counted from 0) hold source and
     target. A name that holds spaces stands in double quotes.
     """
-    one = (folder / names).is_file()  # its name may hold spaces
+    one = os.path.isfile(folder / names)  # its name may hold spaces
     several = (quoted or plain for quoted, plain in NAMES.findall(names))
-    paths = [folder / name for name in ([names] if one else several)]
+    paths = [folder / Path(name).expanduser() for name in ([names] if one else several)]
     if len(paths) in (2, 3):
         lines = [read_lines(path, key) for path in paths]
         for path, own in zip(paths[1:], lines[1:], strict=True):
@@ -100,45 +102,44 @@ def as_pair(source: str, target: str, *more: str) -> Pair:
 
 
 def read_lines(path: Path, key: str) -> list[str]:
-    """The lines of a UTF-8 text file, plain or .gz, without their ends.
+    """The lines of a UTF-8 text file, plain or by gzip, without their ends.
 
     Lines end at a line feed only: a Unicode line separator is part of its line, as in every tool
     that counts lines. `key` is the config key that named the file.
     """
     try:
         content = path.read_bytes()
-        if path.suffix == ".gz":
+        if path.suffix == ".gz" or content.startswith(GZIP):
             content = gzip.decompress(content)
     except FileNotFoundError:
         raise InputError(f"{key}: {path} does not exist{_near(key, path)}") from None
-    except (IsADirectoryError, PermissionError) as error:
-        raise InputError(f"{key}: {path} cannot be read: {error.strerror}") from None
     except (gzip.BadGzipFile, EOFError, zlib.error) as error:
         raise InputError(
             f"{key}: {path} is not a whole gzip file ({error}): get it again, or drop .gz from "
             "its name if it is plain text"
         ) from None
+    except OSError as error:
+        raise InputError(f"{key}: {path} cannot be read: {error.strerror}") from None
     lines = content.removeprefix(codecs.BOM_UTF8).split(b"\n")
     if lines[-1] == b"":
         lines.pop()
+    return [_decoded(line, f"{path}:{number}") for number, line in enumerate(lines, 1)]
+
+
+def _decoded(line: bytes, place: str) -> str:
+    wide = b"\0" in line or line.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
     try:
-        return [line.decode("utf-8").removesuffix("\r") for line in lines]
-    except UnicodeDecodeError:
-        number, error = _first_bad(lines)
-        wide = content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+        text = line.decode("utf-8").removesuffix("\r")
+        reason = "it has NUL characters" if wide else ""
+    except UnicodeDecodeError as error:
+        text, reason = "", str(error)
+    if reason:
+        encoding = "utf-16" if wide else "latin1"
         raise InputError(
-            f"{path}:{number}: not UTF-8 ({error}): convert the file, for example with "
-            f"iconv -f {'utf-16' if wide else 'latin1'} -t utf-8"
-        ) from None
-
-
-def _first_bad(lines: Sequence[bytes]) -> tuple[int, UnicodeDecodeError | None]:
-    for number, line in enumerate(lines, 1):
-        try:
-            line.decode("utf-8")
-        except UnicodeDecodeError as error:
-            return number, error
-    return 0, None
+            f"{place}: not UTF-8 ({reason}): convert the file, for example with iconv -f"
+            f" {encoding} -t utf-8"
+        )
+    return text
 
 
 def _columns(path: Path, lines: Sequence[str], columns: Sequence) -> list[tuple[str, str]]:

@@ -30,6 +30,10 @@ UNICODE: dict[str, Callable[[str], str]] = {
 }
 _ASTRAL = re.compile("[\U00010000-\U0010ffff]")
 SPACE = "\u2581"  # how sentencepiece writes the space before a word
+# Sentencepiece cuts its special tokens out of the text, and leaves out texts with its mark of an
+# unknown character: tokens that no text has, and a space instead of the mark.
+_SPECIAL_PIECES = tuple(f"\ue000{special}" for special in SPECIALS)
+_UNKNOWN_MARK = "\u2585"
 
 
 @dataclass(frozen=True)
@@ -153,7 +157,8 @@ def build(
         import sentencepiece
 
         pieces = sentencepiece.SentencePieceProcessor(model_proto=model)
-        tokens = tuple(pieces.id_to_piece(i) for i in range(len(pieces)))
+        own = map(pieces.id_to_piece, range(len(SPECIALS), len(pieces)))
+        tokens = (*SPECIALS, *own)
         return Vocabulary(side.tokens, side.lowercase, side.unicode, tokens, model)
     counts = Counter()
     for text in normalized:
@@ -208,7 +213,7 @@ def _train_pieces(texts: Iterable[str], kind: str, size: int, key: str) -> bytes
     model = io.BytesIO()
     try:
         sentencepiece.SentencePieceTrainer.train(
-            sentence_iterator=iter(texts),
+            sentence_iterator=(text.replace(_UNKNOWN_MARK, " ") for text in texts),
             model_writer=model,
             model_type=kind,
             vocab_size=size,
@@ -221,10 +226,10 @@ def _train_pieces(texts: Iterable[str], kind: str, size: int, key: str) -> bytes
             bos_id=1,
             eos_id=2,
             unk_id=3,
-            pad_piece=SPECIALS[0],
-            bos_piece=SPECIALS[1],
-            eos_piece=SPECIALS[2],
-            unk_piece=SPECIALS[3],
+            pad_piece=_SPECIAL_PIECES[0],
+            bos_piece=_SPECIAL_PIECES[1],
+            eos_piece=_SPECIAL_PIECES[2],
+            unk_piece=_SPECIAL_PIECES[3],
         )
     except RuntimeError as error:
         raise InputError(_explain(str(error), kind, size, key)) from None

@@ -95,6 +95,8 @@ class Sample:
             raise InputError(
                 f"temperature={self.temperature}: it has to be {COLDEST} or more, and finite"
             )
+        if self.seed not in RANGES["seed"]:
+            raise InputError(f"seed={self.seed}: it has to be {RANGES['seed']}")
         if self.top_k < 0:
             raise InputError(f"top_k={self.top_k}: less than 0, which stands for all tokens")
         if not 0 < self.top_p <= 1:

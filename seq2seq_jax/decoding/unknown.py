@@ -19,7 +19,7 @@ def replace_unknown(
     dictionary where it is in there; it stays where no word has any weight.
 
     `words` are the source's tokens as they were written, without the end token. Of a piece of
-    sentencepiece the letters are taken.
+    sentencepiece the letters are taken. What is copied is written as the target's texts are.
     """
     tokens = list(found.tokens)
     for position, own in enumerate(found.ids):
@@ -27,10 +27,11 @@ def replace_unknown(
         if own == UNK and weights_S.any():
             piece = words[int(weights_S.argmax())]
             word = piece.removeprefix(SPACE)
-            copied = dictionary.get(word, word)
+            copied = target.normalize_text(dictionary.get(word, word))
             # A word among pieces begins with their space.
             begins = target.kind in SENTENCEPIECE and (piece != word or not _pieces(words))
-            tokens[position] = SPACE + copied if begins else copied
+            begun = position and tokens[position - 1].endswith(SPACE)
+            tokens[position] = SPACE + copied if begins and not begun else copied
     pairs = zip(tokens, found.ids, strict=True)
     text = target.join([token for token, own in pairs if own not in (PAD, BOS, EOS)])
     return found._replace(text=text, tokens=tokens)

@@ -219,26 +219,28 @@ def load_vocabularies(workdir: Path) -> tuple[Vocabulary, Vocabulary]:
 
 
 def shapes_of(config: ConfigDict, data: Data):
-    """The batch shapes of training. Raises InputError for a pair that no memory holds."""
-    rows = config.data.batch_size // config.train.accumulation
-    refuse_what_cannot_fit(config, data, "train", rows)
+    """The batch shapes of training. Raises InputError for pairs that no memory holds."""
     encoded = data.encoded["train"]
     pairs = lengths(encoded.source, encoded.target)
-    return choose_buckets(pairs, config.data.buckets, config.data.batch_size)
+    shapes = choose_buckets(pairs, config.data.buckets, config.data.batch_size)
+    rows = config.data.batch_size // config.train.accumulation
+    refuse_what_cannot_fit(config, data, ["train"], shapes[-1], rows)
+    return shapes
 
 
 def evaluation_shapes(config: ConfigDict, data: Data):
     """The batch shapes of evaluation, few and by the lengths of what is evaluated: a split of a
     thousand pairs has eight batches, and each shape costs two or three programs.
 
-    Raises InputError for a pair that no memory holds.
+    Raises InputError for pairs that no memory holds.
     """
+    rows = config.evaluation.batch_size
     splits = [split for split in data.encoded if split != "train"]
-    for split in splits:
-        refuse_what_cannot_fit(config, data, split, config.evaluation.batch_size)
     parts = [data.encoded[split] for split in splits]
     pairs = np.concatenate([lengths(part.source, part.target) for part in parts])
-    return choose_buckets(pairs, EVALUATION_SHAPES, config.evaluation.batch_size)
+    shapes = choose_buckets(pairs, EVALUATION_SHAPES, rows)
+    refuse_what_cannot_fit(config, data, splits, shapes[-1], rows)
+    return shapes
 
 
 def order_seed(config: ConfigDict) -> int:
@@ -252,9 +254,9 @@ def load_again(config: ConfigDict, folder: Path) -> Data:
     path = folder / "vocabulary" / PAIRS
     before = json.loads(path.read_text(encoding="utf-8")) if path.exists() else data.checksums
     changed = [
-        f"{split} had {before[split]} and has {now}"
-        for split, now in data.checksums.items()
-        if before[split] != now
+        f"{part} had {before[part]} and has {now}"
+        for part, now in data.checksums.items()
+        if part in before and before[part] != now  # an earlier version kept none of links
     ]
     if changed:
         raise InputError(

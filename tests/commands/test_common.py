@@ -84,10 +84,10 @@ def clean(monkeypatch, tmp_path):
 @pytest.mark.parametrize(("flag", "folder"), [("~/a", "/home/me/a"), ("b/~", "b/~")])
 def test_the_users_folder_is_found(flag, folder, monkeypatch):
     monkeypatch.setenv("HOME", "/home/me")
-    for command, own in (("report", folder), ("translate", [folder])):
+    for command, other, own in (("report", "diff", folder), ("translate", "pharaoh", [folder])):
         values = importlib.import_module(f"seq2seq_jax.commands.{command}").define()
-        common.parse_some(values, [f"--workdir={flag}"])
-        assert values.workdir == own
+        common.parse_some(values, [f"--workdir={flag}", f"--{other}={flag}"])
+        assert (values.workdir, values[other].value) == (own, folder)
 
 
 def test_device_is_said(clean, capsys):

@@ -188,6 +188,15 @@ def test_reader_that_ends_early_is_no_error(tmp_path):
     child.stderr.close()
 
 
+def test_closed_streams(monkeypatch, capsys):
+    monkeypatch.setattr(sys, "stdin", None)
+    status, _, err = run(capsys, "translate", "--workdir=x")
+    assert (status, "standard input is closed: give a text" in err) == (2, True)
+    monkeypatch.setattr(sys, "stdout", None)
+    assert program.main(["--help"]) == 0
+    sys.stdout.close()
+
+
 def found(weights, tokens, source_tokens):
     ids = [EOS if token == "</s>" else 4 for token in tokens]
     return Translation("", 0.0, 0.0, tokens, source_tokens, np.array(weights, float), ids)

@@ -81,6 +81,12 @@ def test_empty_sides_are_left_out_and_counted(tmp_path):
     assert splits.notes[1].startswith("valid: 1 pairs with an empty side left out")
 
 
+def test_gzip_is_known_by_its_first_bytes(tmp_path):
+    options = given(tmp_path) | {"train": "t.tsv"}
+    write(tmp_path, t__tsv=gzip.compress(b"a\tb\n"))
+    assert load_pairs(data(tmp_path, **options)).train == [Pair("a", "b")]
+
+
 def test_a_third_file_has_gold_links(tmp_path):
     """`p` marks a possible one. The pair with an empty side takes its links with it."""
     options = given(tmp_path) | {"test": "t.de t.en t.links"}
@@ -92,6 +98,15 @@ def test_a_third_file_has_gold_links(tmp_path):
         Pair("ja", "yes sir", ()),
     ]
     assert splits.train[0].alignment is None
+
+
+def test_checksums_tell_pairs_and_links(tmp_path):
+    options = given(tmp_path) | {"test": "t.de t.en t.links"}
+    write(tmp_path, t__de="das Haus\n", t__en="the house\n", t__links="0-0 1-1\n")
+    before = load_data(data(tmp_path, **options)).checksums
+    write(tmp_path, t__links="0-0 1p1\n")
+    after = load_data(data(tmp_path, **options)).checksums
+    assert {part for part in before if before[part] != after[part]} == {"links of test"}
 
 
 # --- bad input
@@ -124,6 +139,8 @@ def test_bad_links(tmp_path, links, message):
         ("b.tsv", {"b__tsv": "a\tb\nc d\n"}, r"b\.tsv:2: 1 tab-separated .* at least 2 .*'c d'"),
         ("b.tsv", {"b__tsv": b"a\tb\nc\t\xe9\n"}, r"b\.tsv:2: not UTF-8 .* -f latin1"),
         ("b.tsv", {"b__tsv": "a\tb\n".encode("utf-16")}, r"b\.tsv:1: not UTF-8 .* -f utf-16"),
+        ("b.tsv", {"b__tsv": "a\tb\n".encode("utf-16-le")}, r"b\.tsv:1: .*NUL.* -f utf-16"),
+        ("v.tsv/b.tsv", {}, r"data\.train: .*b\.tsv cannot be read: Not a directory"),
         ("b__.gz", {}, r"does not exist"),
     ],
 )
@@ -201,6 +218,8 @@ def test_sizes_cut_to_a_sample_in_file_order(tmp_path):
     assert splits == load_pairs(data(tmp_path, **options, train_size=30, valid_size=20))
     assert "train: a random sample of 30 of 100 pairs" in splits.notes
     assert "test: 30 pairs whose source is in train, too" in splits.notes
+    notes = load_pairs(data(tmp_path, **options, test_size=101)).notes
+    assert "test: 100 pairs, fewer than data.test_size = 101" in notes
 
 
 # --- vocabularies and ids
@@ -242,6 +261,9 @@ def test_no_training_pair_at_all(tmp_path):
     options = given(tmp_path)
     write(tmp_path, a__de="\n\n", a__en="\n\n")
     with pytest.raises(InputError, match=r"training split is empty\n  train: 2 pairs with an emp"):
+        load_data(data(tmp_path, **options))
+    write(tmp_path, a__de="a\n", a__en="b\n", v__tsv="a\t\n")
+    with pytest.raises(InputError, match=r"valid split is empty.*\n  valid: 1 pairs with an emp"):
         load_data(data(tmp_path, **options))
 
 

@@ -154,6 +154,19 @@ def test_rare_tokens_and_cut():
 
 
 @pytest.mark.parametrize("kind", ["unigram", "bpe"])
+def test_pieces_know_every_character_of_the_texts(kind):
+    """Also of words that are spelled like special tokens, and beside sentencepiece's own mark."""
+    texts = ["the <unk> sat on a mat", "a cat </s> sat <s>", "<pad> quiz \u2585"] * 9
+    options = side(tokens=kind, max_vocabulary=27)
+    vocabulary = build(texts, options)
+    assert vocabulary.tokens[:4] == SPECIALS
+    for text in texts[:2]:
+        assert UNK not in vocabulary.encode(text)
+        assert vocabulary.decode(vocabulary.encode(text)) == text
+    assert UNK not in vocabulary.encode("quiz")
+
+
+@pytest.mark.parametrize("kind", ["unigram", "bpe"])
 def test_too_many_pieces_names_key_and_largest_size(kind):
     with pytest.raises(InputError, match=r"data\.source\.max_vocabulary=9000 is too large") as e:
         pieces(kind, 9000)

@@ -149,6 +149,7 @@ def test_the_largest_of_many(count, k):
         (lambda: Sample(top_p=0.0), "top_p=0.0"),
         (lambda: Sample(top_k=-1), "top_k=-1"),
         (lambda: Sample(draws=0), "draws=0"),
+        (lambda: Sample(seed=2**32), "seed=4294967296: .* at most 2.14748e"),
     ],
 )
 def test_values_out_of_range(make, message):

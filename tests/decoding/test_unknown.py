@@ -10,6 +10,12 @@ from seq2seq_jax.types import EOS, SPECIALS, UNK, InputError
 TARGET = Vocabulary("space", False, "none", (*SPECIALS, "i", "see"))
 
 
+def pieces():
+    side = configs.defaults().data.target
+    side.tokens, side.max_vocabulary = "bpe", 14
+    return build(["i see Zoé voit"] * 9, side)
+
+
 def test_the_word_with_the_largest_weight_takes_the_place():
     """The end token of the source is no word, even where it has the largest weight."""
     tokens, ids = ["i", "<unk>", "see", "<unk>", "</s>"], [4, UNK, 5, UNK, EOS]
@@ -54,9 +60,23 @@ def test_pieces_lose_the_space_before_them(kind, words, text):
     space = "\u2581" if kind == "bpe" else ""
     tokens, ids = [f"{space}i", "<unk>", f"{space}see", "</s>"], [4, UNK, 5, EOS]
     found = Translation("i <unk> see", -1.0, -1.0, tokens, [], np.eye(4)[[1, 0, 2, 3]], ids)
-    target = Vocabulary(kind, False, "none", (*SPECIALS, *tokens[:1]))
+    target = pieces() if kind == "bpe" else TARGET
     assert replace_unknown(found, words, target, {}).text == text
     assert replace_unknown(found, words, target, {"Zo": "Joe"}).text == "i Joe see"
+
+
+def test_what_is_copied_has_the_form_of_the_targets_texts():
+    """So that a test compares like with like."""
+    found = Translation("<unk>", -1.0, -1.0, ["<unk>", "</s>"], [], np.eye(2), [UNK, EOS])
+    lower = Vocabulary("word", True, "nfc", SPECIALS)
+    assert replace_unknown(found, ["Bonn."], lower, {}).text == "bonn ."
+    assert replace_unknown(found, ["Köln"], lower, {"Köln": "Cologne"}).text == "cologne"
+
+
+def test_the_space_of_pieces_stands_once():
+    tokens, ids = ["\u2581i", "\u2581", "<unk>", "</s>"], [4, 5, UNK, EOS]
+    found = Translation("i <unk>", -1.0, -1.0, tokens, [], np.eye(4)[[0, 0, 1, 3]], ids)
+    assert replace_unknown(found, ["je", "Zoé", "vois"], pieces(), {}).text == "i Zoé"
 
 
 def test_a_dictionary_of_two_columns(tmp_path):

@@ -96,15 +96,25 @@ def test_few_shapes_by_the_lengths_of_what_is_evaluated():
 @pytest.mark.parametrize(
     ("shapes", "limit", "words"),
     [
-        (shapes_of, 4 * 8 * 20 * 20, "train, pair 2: 20 source and 20 target .* of 8 as"),
-        (evaluation_shapes, 4 * 2 * 9 * 9, "test, pair 1: 9 source and 9 target .* of 2 as"),
+        (
+            shapes_of,
+            4 * 8 * 20 * 30,
+            "train, pair 2: 20 source tokens, train, pair 1: 30 target tokens; .* of 8 as",
+        ),
+        (
+            evaluation_shapes,
+            4 * 2 * 9 * 7,
+            "test, pair 1: 9 source tokens, valid, pair 1: 7 target tokens; .* of 2 as",
+        ),
     ],
 )
-def test_a_pair_that_no_memory_holds_is_named(shapes, limit, words, monkeypatch):
-    """Evaluation asks nothing of the pairs that only train."""
-    sizes = {"train": [5, 20], "valid": [2, 3], "test": [9, 2]}
-    parts = {name: [np.full(n, EOS, np.int32) for n in own] for name, own in sizes.items()}
-    encoded = {name: Encoded(part, part) for name, part in parts.items()}
+def test_pairs_that_no_memory_holds_are_named(shapes, limit, words, monkeypatch):
+    """A batch is as long as the longest of each side. Evaluation asks nothing of training's."""
+    sizes = {"train": ([5, 20], [30, 4]), "valid": ([2, 3], [7, 3]), "test": ([9, 2], [2, 2])}
+    encoded = {
+        name: Encoded(*([np.full(n, EOS, np.int32) for n in side] for side in own))
+        for name, own in sizes.items()
+    }
     data = dataclasses.replace(small_data(GOLD), encoded=encoded)
     config = small_config()
     config.data.batch_size, config.evaluation.batch_size = 16, 2
