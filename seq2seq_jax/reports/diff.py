@@ -4,8 +4,8 @@ import csv
 import dataclasses
 import io
 import json
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 
 import pandas as pd
 
@@ -22,9 +22,10 @@ from seq2seq_jax.reports.grids import (
     marks,
     value_text,
 )
-from seq2seq_jax.reports.results import Results
-from seq2seq_jax.reports.significance import compare_with_baseline
+from seq2seq_jax.reports.results import Results, one_training
+from seq2seq_jax.reports.significance import compare_with_baseline, other_tests
 from seq2seq_jax.reports.tables import cell_values
+from seq2seq_jax.training.twins import TESTED
 
 
 class Line(NamedTuple):
@@ -60,7 +61,10 @@ def compare_sweeps(results: Results, other: Results, metrics: Sequence[str]) -> 
         comparisons = [item._replace(cell=cell) for item in compare_with_baseline(pair, metrics)]
         problems += [f"{cell}: not tested ({why})" for why in pair.not_compared.values()]
         found = differences(cell, here, there, metrics, comparisons)
-        if pair.not_compared:
+        searched = _searched_otherwise(results.configuration(cell), other.configuration(cell))
+        if searched:
+            problems.append(f"{cell}: no test over seeds (the same trainings, searched otherwise)")
+        if searched or other_tests(pair, "ours"):
             found = [item._replace(p_seeds=None) for item in found]
         for side, own, others in ((ours, here, there), (theirs, there, here)):
             alone = [name for name in with_beam(metrics) if name in own and name not in others]
@@ -139,6 +143,14 @@ def _pair(results: Results, other: Results, cell: str) -> Results:
         runs=pd.concat(runs),
         problems=other.problems,  # what is read here for the first time is theirs
         not_compared={},
+    )
+
+
+def _searched_otherwise(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> bool:
+    """Configurations that are equal throughout are another matter: of two versions of the code, or
+    of two machines."""
+    return one_training(ours, theirs) and any(
+        ours.get(key) != theirs.get(key) for key in TESTED if key != "evaluation.show"
     )
 
 

@@ -55,12 +55,13 @@ def welch(ours: Value, theirs: Value) -> float | None:
     """
     if ours.sd is None or theirs.sd is None:
         return None
-    v, w = ours.sd**2 / ours.n, theirs.sd**2 / theirs.n
-    difference = ours.mean - theirs.mean
-    if not math.isfinite(v + w + difference) or v + w == 0:
+    unit, difference = max(ours.sd, theirs.sd), ours.mean - theirs.mean
+    if not math.isfinite(ours.sd + theirs.sd + difference) or unit == 0:
         return None
+    # In this unit no square of a diverged run's numbers overflows.
+    v, w = (ours.sd / unit) ** 2 / ours.n, (theirs.sd / unit) ** 2 / theirs.n
     freedom = (v + w) ** 2 / (v**2 / (ours.n - 1) + w**2 / (theirs.n - 1))
-    return float(2 * stdtr(freedom, -abs(difference) / math.sqrt(v + w)))
+    return float(2 * stdtr(freedom, -abs(difference) / unit / math.sqrt(v + w)))
 
 
 def differences(

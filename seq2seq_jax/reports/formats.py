@@ -34,7 +34,9 @@ def markdown(shown: Printed) -> str:
             bold = [f"**{t}**" if e.best else t for t, e in zip(texts, row, strict=True)]
             lines.append(_markdown_line(bold))
         lines.append("")
-    lines += [f"- {escape_markdown(note)}" for note in shown.notes]
+    # A note that begins as a list does is none.
+    notes = (re.sub(r"^(\d*)([-+.)] )", r"\1\\\2", escape_markdown(note)) for note in shown.notes)
+    lines += [f"- {note}" for note in notes]
     return "\n".join(lines) + "\n"
 
 

@@ -9,6 +9,7 @@ from seq2seq_jax.reports.tables import Row, Table
 
 ARROWS = {"higher": " ↑", "lower": " ↓", "": ""}
 NOTHING = "-"
+LONG = 1e12  # from here on numbers are written with an exponent
 
 
 class Entry(NamedTuple):
@@ -95,9 +96,9 @@ def difference_entries(items: list[Difference], title: str) -> Grid:
     lines = []
     for item in items:
         digits = COLUMNS[item.metric].digits
-        line = [Entry(f"{item.difference:+,.{digits}f}", order=item.difference)]
+        line = [Entry(number_text(item.difference, digits, "+"), order=item.difference)]
         if sentences and item.low is not None and item.high is not None:
-            interval = f"{item.low:+,.{digits}f} to {item.high:+,.{digits}f}"
+            interval = " to ".join(number_text(x, digits, "+") for x in (item.low, item.high))
             line += [Entry(interval, order=item.low), _p(item.p)]
         elif sentences:
             line += [Entry(NOTHING), Entry(NOTHING)]
@@ -107,10 +108,15 @@ def difference_entries(items: list[Difference], title: str) -> Grid:
 
 def value_text(column: Column, value: Value) -> str:
     """`55.0 ± 7.1`"""
-    text = f"{value.mean:,.{column.digits}f}"
+    text = number_text(value.mean, column.digits)
     if value.sd is not None and (column.better or value.sd):
-        text += f" ± {value.sd:,.{column.digits}f}"
+        text += f" ± {number_text(value.sd, column.digits)}"
     return text
+
+
+def number_text(number: int | float, digits: int, sign: str = "") -> str:
+    """`1,234.5`; `5.2e+127` where something has diverged."""
+    return f"{number:{sign},.{digits}f}" if abs(number) < LONG else f"{number:{sign}.3g}"
 
 
 def marks(tested: Value | Difference) -> str:

@@ -4,21 +4,29 @@ Every function appends to `problems` what it has left out, one line each.
 """
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-Kind = Any  # a type or a union; [kind]: a list of such; {key: kind}: an object with such values
+# A type or a union; [kind]: a list of such; {key: kind}: an object with such values, of which a key
+# that ends in ? may be absent; (kind, ...): one of several; None.
+Kind = Any
 
 
 def fits(value: Any, kind: Kind) -> bool:
     """Whether a value that was read from JSON has this form."""
     match kind:
+        case None:
+            return value is None
+        case tuple():
+            return any(fits(value, own) for own in kind)
         case [item]:
             return isinstance(value, list) and all(fits(one, item) for one in value)
         case dict():
-            named = isinstance(value, dict) and kind.keys() <= value.keys()
-            return named and all(fits(value[key], own) for key, own in kind.items())
+            return isinstance(value, dict) and all(
+                fits(value[name], own) if (name := key.removesuffix("?")) in value else name != key
+                for key, own in kind.items()
+            )
     return isinstance(value, kind)
 
 
@@ -45,9 +53,9 @@ def read_object(
 
 
 def read_lines(
-    path: Path, problems: list[str], kind: Kind = dict
+    path: Path, problems: list[str], is_right: Callable[[dict[str, Any]], bool] = lambda line: True
 ) -> Iterator[tuple[int, dict[str, Any]]]:
-    """(line number, object) for every line that fits `kind`; a torn last line of a live or killed
+    """(line number, object) for every line that `is_right`; a torn last line of a live or killed
     run is no news."""
     if not path.exists():
         return
@@ -63,7 +71,7 @@ def read_lines(
         if not isinstance(content, dict):
             if number < len(lines):  # the last line is torn when no line end follows it
                 problems.append(f"{path}:{number}: expected a JSON object; the line is left out")
-        elif fits(content, kind):
+        elif is_right(content):
             yield number, content
         else:
             others.append(number)

@@ -8,6 +8,7 @@ from seq2seq_jax.evaluation.bootstrap import RESAMPLES
 from seq2seq_jax.reports.columns import BEAM
 from seq2seq_jax.reports.differences import Difference
 from seq2seq_jax.reports.results import Results
+from seq2seq_jax.reports.significance import other_tests
 from seq2seq_jax.training import groups
 
 SIGNIFICANT = 0.05
@@ -95,12 +96,13 @@ def reading(other: str, spread: bool, differences: list[Difference]) -> list[str
 
 
 def not_compared(results: Results) -> list[str]:
-    """The cells that no test compares with the baseline, by the reason."""
+    """The cells that the bootstrap does not compare with the baseline, by the reason."""
     cells: dict[str, list[str]] = {}
     for cell, reason in results.not_compared.items():
         cells.setdefault(reason, []).append(cell)
     return [
-        f"Not compared with {results.baseline} ({reason}): {', '.join(names)}"
+        f"{'Not compared with' if other_tests(results, names[0]) else 'No bootstrap against'} "
+        f"{results.baseline} ({reason}): {', '.join(names)}"
         for reason, names in cells.items()
     ]
 

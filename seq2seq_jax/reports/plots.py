@@ -1,5 +1,6 @@
 """The pictures of a sweep, as matplotlib figures; None where there is nothing to show yet."""
 
+import math
 from typing import Any
 
 import numpy as np
@@ -34,6 +35,8 @@ DIAGNOSTICS = (
     "gold_distance",
 )
 RATIO = "teacher_forcing.ratio"
+DRAWN = 1e100  # what is above it has diverged, and no axis holds it
+LARGEST = 30.0  # inches of a picture of an alignment, either way
 UNNAMED = ("_child", "_nolegend_")  # how matplotlib calls what was given no name
 SCHEDULE = "teacher_forcing.schedule"
 
@@ -51,7 +54,7 @@ def alignment_curves(results: Results) -> Figure | None:
 @styled
 def _curves(results: Results, wished: tuple[str, ...]) -> Figure | None:
     """Validation metrics against the step: the mean over seeds, a band from least to greatest."""
-    curves = results.curves
+    curves = results.curves[results.curves["value"].abs() < DRAWN]
     metrics = [m for m in wished if (curves["metric"] == f"valid/{m}").any()]
     if not metrics:
         return None
@@ -181,7 +184,7 @@ def scores_by_ratio(results: Results) -> Figure | None:
     metrics = ("exact_match", "bleu", "perplexity", "perplexity_free")
     wide = _finals(results, metrics)
     metrics = [metric for metric in metrics if wide[metric].notna().any()]
-    wide["ratio"] = pd.to_numeric(wide[RATIO])
+    wide["ratio"] = pd.to_numeric(wide[RATIO], errors="coerce")
     constant = wide[SCHEDULE] == "constant" if SCHEDULE in wide else wide["ratio"].notna()
     if wide[constant]["ratio"].nunique() < 2 or not metrics:
         return None
@@ -240,12 +243,15 @@ def alignment(line: dict[str, Any], title: str = "") -> Figure | None:
     )
     left, top = (CHARACTER * max(map(len, words)) for words in (targets, sources))
     # The words above lean at 45 degrees: they need room upwards, and to the right of the last one.
-    width = 0.6 + left + 0.4 * columns + 0.7 * CHARACTER * len(sources[-1])
-    figure = new_figure(width, 0.9 + 0.7 * top + 0.3 * rows)
+    across, down = min(0.4, LARGEST / columns), min(0.3, LARGEST / rows)
+    width = 0.6 + left + across * columns + 0.7 * CHARACTER * len(sources[-1])
+    figure = new_figure(width, 0.9 + 0.7 * top + down * rows)
     panel = figure.add_subplot()
     heat_map(panel, weights_TS)
-    panel.set_xticks(range(columns), sources, rotation=45, ha="left")
-    panel.set_yticks(range(rows), targets)
+    # Of a long sentence every other word is named, or fewer.
+    named_S, named_T = (slice(None, None, math.ceil(0.15 / inches)) for inches in (across, down))
+    panel.set_xticks(range(columns)[named_S], sources[named_S], rotation=45, ha="left")
+    panel.set_yticks(range(rows)[named_T], targets[named_T])
     panel.xaxis.tick_top()
     if line["gold"] and line["hypothesis"] == line["reference"]:
         for s, t in line["gold"]:
@@ -257,12 +263,14 @@ def alignment(line: dict[str, Any], title: str = "") -> Figure | None:
 
 
 def _finals(results: Results, metrics: tuple[str, ...]) -> pd.DataFrame:
-    """A row for each finished run: its settings, and its test metrics as columns (NaN: none)."""
+    """A row for each finished run: its settings, and its test metrics as columns (NaN: none, or
+    not to be drawn)."""
     runs = results.trained[results.trained["state"] == "finished"]
     runs = runs[["cell", "seed", *results.settings]].copy()
     for metric in metrics:
         finals = results.finals[results.finals["metric"] == metric]
         values = finals.set_index(["cell", "seed"])["value"]
+        values = values.where(values.abs() < DRAWN)
         runs[metric] = values.reindex(pd.MultiIndex.from_frame(runs[["cell", "seed"]])).to_numpy()
     return runs.astype(dict.fromkeys(metrics, float))
 

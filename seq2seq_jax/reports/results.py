@@ -7,6 +7,7 @@ among the cells is read as a run; it has ensemble.json and no config.json.
 
 import json
 import re
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,7 +17,7 @@ import pandas as pd
 
 from seq2seq_jax.config import flatten
 from seq2seq_jax.config_checks import nearest
-from seq2seq_jax.reports.json_files import read_lines, read_object
+from seq2seq_jax.reports.json_files import fits, read_lines, read_object
 from seq2seq_jax.sweeps import claims
 from seq2seq_jax.training.twins import of_training
 from seq2seq_jax.types import InputError
@@ -32,6 +33,7 @@ NO_SWEEP: dict[str, Any] = {
     "baseline": "",
 }
 NUMBER = int | float
+LARGEST_STEP = 2**63  # that a data frame holds
 # What the files must hold where they hold it; a prediction must have all of it.
 SWEEP = {
     "config": str,
@@ -55,12 +57,13 @@ PREDICTION = {
     "index": int,
     "source": str,
     "reference": str | None,
+    "references?": [str],
     "hypothesis": str,
     "score": NUMBER | None,
     "source_tokens": [str],
     "hypothesis_tokens": [str],
-    "alignment": list | None,
-    "gold": list | None,
+    "alignment": ([[NUMBER]], None),
+    "gold": ([[int]], None),
 }
 
 
@@ -112,7 +115,7 @@ class Results:
     def predictions(self, cell: str, seed: int, split: str) -> list[dict[str, Any]]:
         """The lines of predictions/<split>.jsonl; empty where the run has not written them."""
         path = self.folders[cell, seed] / "predictions" / f"{split}.jsonl"
-        return [line for _, line in read_lines(path, self.problems, PREDICTION)]
+        return [line for _, line in read_lines(path, self.problems, _is_prediction)]
 
     def has_predictions(self, cell: str, seed: int) -> bool:
         """Whether the run has written greedy translations of the test."""
@@ -127,10 +130,7 @@ class Results:
 
     def same_training(self, cell: str, other: str) -> bool:
         """Whether each seed of two cells is one training, of which two searches are tested."""
-        ours, theirs = self.configuration(cell), self.configuration(other)
-        if not (ours and theirs):
-            return False
-        return of_training(ours | {"seed": 0}) == of_training(theirs | {"seed": 0})
+        return one_training(self.configuration(cell), self.configuration(other))
 
     def ensemble(self, cell: str, seed: int) -> dict[str, Any]:
         """ensemble.json: what it is made of; a run has no `members`."""
@@ -200,6 +200,25 @@ def read_results(workdir: str | Path, baseline: str = "") -> Results:
     )
 
 
+def one_training(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> bool:
+    """Whether two configurations (`Results.configuration`) train alike."""
+    both = [of_training({**config, "seed": 0}) for config in (ours, theirs) if config]
+    return len(both) == 2 and both[0] == both[1]
+
+
+def _is_prediction(line: Mapping[str, Any]) -> bool:
+    """Whether it is of the form that this version writes, and its parts are of one size."""
+    if not fits(line, PREDICTION) or line.get("references") == []:
+        return False
+    size = len(line["source_tokens"])
+    rows = line["alignment"] if line["alignment"] is not None else line["hypothesis_tokens"]
+    return (
+        len(rows) == len(line["hypothesis_tokens"])
+        and all(len(row) == size for row in line["alignment"] or [])
+        and all(len(link) == 2 for link in line["gold"] or [])
+    )
+
+
 def references_of(line: Mapping[str, Any]) -> tuple[str, ...]:
     """All references of a line of predictions/<split>.jsonl."""
     return tuple(line["references"]) if "references" in line else (line["reference"],)
@@ -230,7 +249,8 @@ def _state(path: Path, step: int | None, problems: list[str]) -> dict[str, Any]:
     members = len(_ensemble(path, problems)["members"]) or None
     state = {"step": step, "members": members, "parameters": None, "seconds": None, "reason": ""}
     if (path / "DONE").exists():
-        done = {**state, "best_step": step, **read_object(path / "DONE", problems, DONE)}
+        written = read_object(path / "DONE", problems, DONE)
+        done = {**state, "best_step": step, **{key: written[key] for key in DONE if key in written}}
         return {
             "state": "finished",
             **{name: done[name] for name in state},
@@ -263,19 +283,24 @@ def _metrics(
     """
     logged, final, last = {}, {}, None
     for row, line in read_lines(path, problems):
-        if "step" not in line or not isinstance(line["step"], int):
+        if not isinstance(line.get("step"), int) or abs(line["step"]) >= LARGEST_STEP:
             problems.append(f"{path}:{row}: expected a whole number as step; the line is left out")
             continue
         last = max(line["step"], last or 0)
         for metric, value in line.items():
             number = float("nan") if value is None else value
-            if not isinstance(number, int | float):
+            if not isinstance(number, int | float) or _overflows(number):
                 problems.append(f"{path}:{row}: expected a number as {metric}; it is left out")
             elif metric.startswith("test/"):
                 final[metric.removeprefix("test/")] = number
             elif metric != "step":
                 logged[line["step"], metric] = number
     return logged, final, last
+
+
+def _overflows(number: int | float) -> bool:
+    """Of whole numbers, which JSON and Python know without a limit."""
+    return isinstance(number, int) and abs(number) > sys.float_info.max
 
 
 def _settings(
@@ -296,9 +321,10 @@ def _settings(
             if key != "seed"
             and len({json.dumps(config[key]) if key in config else "" for config in known}) > 1
         ]
-    names = [name for name in names if not name.startswith("sweep.")]  # how it is laid out
+    # Not how it is laid out, nor what a run's row has anyway.
+    names = [name for name in names if not name.startswith("sweep.") and name not in RUN_COLUMNS]
     nothing = dict.fromkeys(names)
     full = {cell: nothing | first[cell] for cell in cells}
-    for cell, values in overrides.items():
-        full[cell] |= values
+    for cell in cells:
+        full[cell] |= overrides.get(cell, {})
     return {cell: {name: full[cell][name] for name in names} for cell in cells}

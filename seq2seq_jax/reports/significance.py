@@ -26,6 +26,7 @@ METRICS = {  # -> the counts that it is made of
 }
 SLOW = ("chrf", "ter")  # to count
 OTHER_SENTENCES = "tested on other sentences"
+DIFFERENT_SENTENCES = "the baseline's seeds were tested on different sentences"
 
 
 class Comparison(NamedTuple):
@@ -52,11 +53,17 @@ def compare_with_baseline(results: Results, columns: Sequence[str] = ()) -> list
     In all METRICS; in those that are SLOW where they are among the table's `columns`, of either.
     Cells without predictions are left out, and so are those of which some finished seed has none
     (the table's mean is of all seeds) and those that were tested on other sentences than the
-    baseline; `results.not_compared` gets the reason.
+    baseline; `results.not_compared` gets the first reason.
     """
     shown = {metric.removesuffix(BEAM) for metric in columns}
     metrics = [metric for metric in METRICS if metric not in SLOW or metric in shown]
     return [item for mode in PREDICTIONS for item in _compare(results, mode, metrics)]
+
+
+def other_tests(results: Results, cell: str) -> bool:
+    """Whether the cell's scores are of other sentences than the baseline's, so that nothing is to
+    be compared; without some predictions the scores over seeds still are."""
+    return results.not_compared.get(cell) in (OTHER_SENTENCES, DIFFERENT_SENTENCES)
 
 
 def _compare(results: Results, mode: str, metrics: Sequence[str]) -> list[Comparison]:
@@ -67,21 +74,21 @@ def _compare(results: Results, mode: str, metrics: Sequence[str]) -> list[Compar
         results.not_compared.update(dict.fromkeys(others, "the baseline has no finished run"))
     if not baseline or not others:
         return []
+    of_mode = " of beam search" * (mode == "beam")
     if not _complete(results, results.baseline, baseline):
-        reason = "the baseline's seeds do not all have predictions"
-        results.not_compared.update(dict.fromkeys(others, reason))
+        reason = f"the baseline's seeds do not all have predictions{of_mode}"
+        results.not_compared.update(dict.fromkeys(others, reason) | results.not_compared)
         return []
     sentences = baseline[0].sentences
     if any(seed.sentences != sentences for seed in baseline):
-        reason = "the baseline's seeds were tested on different sentences"
-        results.not_compared.update(dict.fromkeys(others, reason))
+        results.not_compared.update(dict.fromkeys(others, DIFFERENT_SENTENCES))
         return []
     times = list(resamples(len(sentences)))
     reference = _mean_scores(baseline, times, metrics)
     comparisons = []
     for cell, seeds in others.items():
         if not _complete(results, cell, seeds):
-            results.not_compared[cell] = "not every seed has predictions"
+            results.not_compared.setdefault(cell, f"not every seed has predictions{of_mode}")
             continue
         if any(seed.sentences != sentences for seed in seeds):
             results.not_compared[cell] = OTHER_SENTENCES

@@ -12,7 +12,7 @@ from seq2seq_jax.reports.differences import Difference, Value, differences
 from seq2seq_jax.reports.paper import Paper
 from seq2seq_jax.reports.published import Published
 from seq2seq_jax.reports.results import Results
-from seq2seq_jax.reports.significance import OTHER_SENTENCES, Comparison
+from seq2seq_jax.reports.significance import OTHER_SENTENCES, Comparison, other_tests
 from seq2seq_jax.reports.verdicts import same_order, verdict
 
 COST = ("members", "parameters", "seconds")  # stand at the end of every paper's table
@@ -160,7 +160,7 @@ def _differences(
     metrics = [column.metric for column in columns if column.better]
     baseline, found = values[results.baseline], []
     for cell in values:
-        if cell != results.baseline and cell not in results.not_compared:
+        if cell != results.baseline and not other_tests(results, cell):
             own = differences(cell, values[cell], baseline, metrics, comparisons)
             if results.same_training(cell, results.baseline):
                 own = [item._replace(p_seeds=None) for item in own]
@@ -186,7 +186,8 @@ def cell_values(results: Results, cell: str) -> dict[str, Value]:
                 numbers.setdefault(metric, []).append(float(value) * COLUMNS[metric].scale)
     values = {}
     for metric, sample in numbers.items():
-        with np.errstate(invalid="ignore"):  # a diverged seed makes mean and sd inf or nan: shown
+        # A diverged seed makes mean and sd inf or nan: they are shown.
+        with np.errstate(invalid="ignore", over="ignore"):
             sd = float(np.std(sample, ddof=1)) if len(sample) > 1 else None
             mean = float(np.mean(sample))
         if sd is not None and len(set(sample)) == 1:  # rounding would leave a spread

@@ -49,17 +49,19 @@ def _translations(results: Results, split: str, most: int | None) -> Sentences:
 def translations_html(shown: Sentences, tested: Sentences) -> str:
     """A picker, and for each sentence a card a cell; empty without sentences.
 
-    Test sentences beyond BUDGET characters are left out, and the caption says how many there are.
+    Test sentences beyond BUDGET characters are left out, and the caption says how many.
     """
     parts = [_sentence(sentence, made) for sentence, made in shown.items()]
     labels = [_option(sentence) for sentence in shown]
     tests: list[str] = []
+    test_labels = []
     for sentence, made in tested.items():
         text = _sentence(sentence, made)
-        if sum(map(len, tests)) + len(text) > BUDGET:
-            break
-        tests.append(text)
-    test_labels = [_option(sentence) for sentence in list(tested)[: len(tests)]]
+        if sum(map(len, tests)) + len(text) <= BUDGET:
+            tests.append(text)
+            test_labels.append(_option(sentence))
+    too_long = len(tested) - len(tests)
+    but = f", but for {too_long} that are too long for this page" if too_long else ""
     if not parts + tests:
         return ""
     groups = (("Chosen sentences", labels), ("Test set", test_labels))
@@ -73,8 +75,8 @@ def translations_html(shown: Sentences, tested: Sentences) -> str:
     )
     caption = (
         f"Translations by the first finished seed of each cell: {len(parts)} chosen sentences and "
-        f"the first {len(tests)} of the test set. A row shows where the model looked when it wrote "
-        "that word, the mean over heads; outlined: gold links, where the translation is the "
+        f"the first {len(tested)} of the test set{but}. A row shows where the model looked when it "
+        "wrote that word, the mean over heads; outlined: gold links, where the translation is the "
         "reference."
     )
     return (picker if others else "") + first + hidden + f'<p class="caption">{caption}</p>\n'
@@ -132,7 +134,7 @@ def alignment_html(line: dict[str, Any]) -> str:
 
 def _weight(weight: float, gold: bool) -> str:
     """Most weights are next to nothing, and next to nothing is written for them."""
-    percent = 0 if math.isnan(weight) else round(100 * weight)
+    percent = round(100 * weight) if math.isfinite(weight) else 0
     style = f' style="--w:{percent}"' if percent else ""
     outlined = ' class="gold"' if gold else ""
     return f"<td{style}{outlined}></td>"

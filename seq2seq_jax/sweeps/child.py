@@ -31,6 +31,9 @@ class Child:
         self.size = len(self._left)  # the others only keep their lanes
         for run in self._left:
             (run.folder / "FAILED").unlink(missing_ok=True)
+        saved = runs[0].folder.glob("checkpoints/last/*")
+        # The update that it goes on from.
+        self.first = max((int(path.name) for path in saved if path.name.isdigit()), default=0)
         self._started = time.monotonic()
         self._told = False
         self._log = runs[0].folder / LOG  # the other members log their own progress
@@ -103,11 +106,14 @@ class Child:
         return "\n".join([*text.splitlines()[-20:], f"ended by {ended}, see {self._log}"])
 
     def _text(self, last: int) -> str:
-        """The end of what this process has printed."""
-        with self._log.open("rb") as log:
-            size = log.seek(0, os.SEEK_END)
-            log.seek(max(self._offset, size - last))
-            return log.read().decode("utf-8", errors="replace")
+        """The end of what this process has printed; nothing where its folder was removed."""
+        try:
+            with self._log.open("rb") as log:
+                size = log.seek(0, os.SEEK_END)
+                log.seek(max(self._offset, size - last))
+                return log.read().decode("utf-8", errors="replace")
+        except OSError:
+            return ""
 
 
 def _has_ended(run: Run) -> bool:

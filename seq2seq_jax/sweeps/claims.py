@@ -52,6 +52,8 @@ def _holder(path: Path) -> dict:
         owner = json.loads(path.read_text(encoding="utf-8"))
     except (FileNotFoundError, ValueError):
         return {}
+    if not isinstance(owner, dict) or not owner.keys() >= {"host", "pid", "start"}:
+        return {}
     if owner["host"] == socket.gethostname() and owner["start"] != _start(owner["pid"]):
         return {}
     return owner

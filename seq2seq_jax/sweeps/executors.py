@@ -37,7 +37,14 @@ def local(jobs: Sequence[Job], workers: int = 1, flags: Sequence[str] = ()) -> l
             while waiting or running:
                 for worker in range(workers):
                     if waiting and worker not in running:
-                        child = running[worker] = Child(waiting.popleft(), flags, memory)
+                        job = waiting.popleft()
+                        try:
+                            child = running[worker] = Child(job, flags, memory)
+                        except OSError as error:  # a folder that was removed meanwhile
+                            for run in job:
+                                outcomes.append(fail(run, 0.0, f"error: {error}"))
+                                progress.report(outcomes[-1])
+                            continue
                         if shares:
                             _bind(child.pid, shares[worker])
                         progress.start(child)

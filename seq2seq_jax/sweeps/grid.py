@@ -23,7 +23,7 @@ from seq2seq_jax.types import InputError
 Point = dict[str, Any]
 Axis = Mapping[str, Sequence[Any]] | Sequence[Point]
 CELL = "sweep.cell"  # the key with which a point names itself
-LONGEST = 100  # characters of a cell's name; file systems allow 255 bytes
+LONGEST = 100  # bytes of a cell's name; file systems allow 255
 
 
 def product(*axes: Axis) -> list[Point]:
@@ -60,7 +60,7 @@ def cell_names(points: Sequence[Point]) -> list[str]:
         if point not in owners.setdefault(name, []):
             owners[name].append(point)
     return [
-        name if len(owners[name]) == 1 and len(name) <= LONGEST else _hashed(name, point)
+        name if len(owners[name]) == 1 and len(name.encode()) <= LONGEST else _hashed(name, point)
         for name, point in zip(names, points, strict=True)
     ]
 
@@ -111,6 +111,8 @@ def _short(keys: set[str]) -> dict[str, str]:
 def _name(point: Point, short: Mapping[str, str]) -> str:
     given = {CELL: ""} | point
     if name := given.pop(CELL):
+        if not name.strip("."):
+            raise InputError(f"{CELL} = {name!r}: no name of a folder of its own")
         return re.sub(r"[^\w.,=+-]+", "-", name)
     return ",".join(f"{short[key]}={_text(value)}" for key, value in given.items()) or "base"
 
@@ -123,4 +125,4 @@ def _text(value: Any) -> str:
 
 def _hashed(name: str, point: Point) -> str:
     code = zlib.crc32(repr(sorted(point.items())).encode())
-    return f"{name[: LONGEST - 9]}~{code:08x}"
+    return f"{name.encode()[: LONGEST - 9].decode(errors='ignore')}~{code:08x}"

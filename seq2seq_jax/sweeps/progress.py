@@ -30,28 +30,28 @@ class Estimate:
         self._runs = runs
         self._ended = 0
         self._steps = 0
-        # By child: how many runs it has, their first seen step (they may resume), of how many.
+        # By child: how many runs it has, the step that they went on from, of how many.
         self._first: dict[str, tuple[int, int, int]] = {}
         self._started = time.monotonic()
 
     def end(self, child: Child) -> None:
         self._ended += child.size
         step, _ = child.step()
-        self._steps += child.size * (step - self._first.get(child.name, (0, 0, 0))[1])
+        self._steps += child.size * max(step - child.first, 0)
 
     def standing(self, children: Sequence[Child]) -> Standing:
         share, steps = float(self._ended), self._steps
         for child in children:
             step, total = child.step()
             if total:
-                _, first, _ = self._first.setdefault(child.name, (child.size, step, total))
+                self._first.setdefault(child.name, (child.size, child.first, total))
                 share += child.size * step / total
-                steps += child.size * (step - first)
+                steps += child.size * (step - child.first)
         old = sum(size * first / total for size, first, total in self._first.values())
         seconds = max(time.monotonic() - self._started, 1e-9)
         gained = share - old
         left = seconds * (self._runs - share) / gained if gained > 0 else float("inf")
-        return Standing(share / self._runs, steps / seconds, left)
+        return Standing(share / max(self._runs, 1), steps / seconds, left)
 
 
 class Lines(AbstractContextManager):

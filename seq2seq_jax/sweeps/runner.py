@@ -1,5 +1,6 @@
 """A sweep: which runs there are, which are still to do, and how they ended."""
 
+import contextlib
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -198,7 +199,8 @@ def execute(
 
 def fail(run: Run, seconds: float, error: str) -> Outcome:
     """The outcome of a run that failed, and the reason in its folder, where reports look."""
-    write_text(run.folder / "FAILED", error + "\n")
+    with contextlib.suppress(OSError):  # the folder may be gone
+        write_text(run.folder / "FAILED", error + "\n")
     return Outcome(run, "failed", seconds, error)
 
 

@@ -71,7 +71,8 @@ def training(config: ConfigDict) -> dict[str, Any]:
 def of_training(values: Mapping[str, Any]) -> dict[str, Any]:
     """`training`, from dotted keys. Where validation searches with a beam, as it chooses the best
     step then, that is how it searches, too."""
-    unused = () if "beam" in values.get("evaluation.modes", ()) else TESTED
+    modes = values.get("evaluation.modes")
+    unused = () if isinstance(modes, list | tuple) and "beam" in modes else TESTED
     return {
         key: value
         for key, value in values.items()

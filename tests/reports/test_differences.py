@@ -34,6 +34,14 @@ def test_welch_is_that_of_scipy(ours, theirs):
     assert welch(value(*ours), value(*theirs)) == pytest.approx(expected, rel=1e-10)
 
 
+@pytest.mark.parametrize("unit", [1e-200, 1e200])
+def test_welch_hangs_on_no_unit(unit):
+    """A diverged run's perplexity has a square that is no float."""
+    ours, theirs = Value(2.0, 1.0, 3), Value(5.0, 2.0, 4)
+    scaled = (Value(one.mean * unit, one.sd * unit, one.n) for one in (ours, theirs))
+    assert welch(*scaled) == pytest.approx(welch(ours, theirs), rel=1e-12)
+
+
 @pytest.mark.parametrize(
     ("ours", "theirs"),
     [

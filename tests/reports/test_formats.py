@@ -26,6 +26,19 @@ def nasty_table(tmp_path):
     return table._replace(rows=rows, missing=[f"Failed: {NASTY}\nsecond line"])
 
 
+@pytest.mark.parametrize("start", ["- ", "+ ", "1. ", "12) "])
+def test_a_note_that_begins_as_a_list_is_none(tmp_path, start):
+    table = table_of(one_metric(tmp_path, "bleu", a=[1.0]))._replace(missing=[f"{start}x", "-y"])
+    first, second = markdown(table).splitlines()[-2:]
+    number, mark = start[:-2], start[-2]
+    assert (first, second) == (f"- {number}\\{mark} x", "- -y")
+
+
+def test_numbers_of_what_has_diverged_are_short(tmp_path):
+    folder = one_metric(tmp_path, "perplexity", a=[2.0, 3.0], b=[1e120, 3e120])
+    assert "2e+120 ± 1.41e+120" in markdown(table_of(folder))
+
+
 def test_markdown_is_escaped(tmp_path):
     text = markdown(nasty_table(tmp_path))
     row = text.splitlines()[2]

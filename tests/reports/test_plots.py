@@ -1,3 +1,5 @@
+import json
+
 import matplotlib
 import numpy as np
 import pytest
@@ -132,6 +134,24 @@ def test_exposure_gap_shows_both_perplexities(tmp_path):
     ]
 
 
+def test_what_has_diverged_is_not_drawn(tmp_path):
+    folder = fake_sweep.quickstart(tmp_path)
+    for seed in (0, 1):
+        path = folder / "score=none" / f"seed{seed}" / "metrics.jsonl"
+        lines = [json.loads(line) for line in path.read_text().splitlines()]
+        for line in lines:
+            line |= {name: 1e304 for name in line if "perplexity" in name}
+            line |= {name: float("nan") for name in line if name == "valid/bleu"}
+        path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    results = read_results(folder)
+    panel = plots.exposure_gap(results).axes[0]
+    assert [label.get_text() for label in panel.get_yticklabels()] == ["score=general"]
+    curves = plots.learning_curves(results)
+    for title in ("perplexity (forced)", "BLEU"):
+        assert list(lines_of(titled(curves, title))) == ["score=general"]
+    style.save_png(curves, tmp_path / "curves.png")
+
+
 def ratio_sweep(folder, cells):
     """cells: name -> (overrides, exact match of each seed)."""
     fake_sweep.write_sweep(folder, {name: overrides for name, (overrides, _) in cells.items()})
@@ -205,6 +225,18 @@ def test_alignment_shows_weights_words_and_gold():
     boxes = {(box.get_x() + 0.5, box.get_y() + 0.5) for box in panel.patches}
     assert boxes == {(0, 0), (2, 1)}  # (source, target)
     assert panel.get_xlabel() == "score=dot"
+
+
+def test_a_long_sentence_is_drawn_smaller():
+    words = [f"w{i}" for i in range(400)]
+    line = alignment_line(
+        source_tokens=words, hypothesis_tokens=words[:200], alignment=np.eye(200, 400).tolist()
+    )
+    figure = plots.alignment(line)
+    assert (figure.get_size_inches() < plots.LARGEST + 3).all()
+    panel = figure.axes[0]
+    assert [label.get_text() for label in panel.get_xticklabels()] == words[::2]
+    assert [label.get_text() for label in panel.get_yticklabels()] == words[:200]
 
 
 def test_gold_links_are_of_the_reference_alone():

@@ -184,6 +184,9 @@ def test_damaged_files_are_named(tmp_path):
     assert any("expected a JSON object, found list" in problem for problem in results.problems)
 
 
+LINE = fake_sweep.line(0, fake_sweep.SENTENCES[0], "i am")
+
+
 @pytest.mark.parametrize(
     ("file", "content", "problem"),
     [
@@ -196,6 +199,14 @@ def test_damaged_files_are_named(tmp_path):
         ("a/seed0/ensemble.json", {"members": None}, "members has another form"),
         ("a/seed0/predictions/test.jsonl", {"index": 0, "hypothesis": "x"}, "1 lines of another"),
         ("a/seed0/predictions/show.jsonl", {"index": 0, "source": "x"}, "1 lines of another"),
+        ("a/seed0/predictions/test.jsonl", LINE | {"references": []}, "1 lines of another"),
+        ("a/seed0/predictions/test.jsonl", LINE | {"references": "abc"}, "1 lines of another"),
+        ("a/seed0/predictions/test.jsonl", LINE | {"alignment": [[1.0]]}, "1 lines of another"),
+        ("a/seed0/predictions/test.jsonl", LINE | {"alignment": [None]}, "1 lines of another"),
+        ("a/seed0/predictions/test.jsonl", LINE | {"gold": [1, 2]}, "1 lines of another"),
+        ("a/seed0/predictions/show.jsonl", LINE | {"source_tokens": []}, "1 lines of another"),
+        ("a/seed0/metrics.jsonl", {"step": 10**30, "valid/loss": 1.0}, "whole number as step"),
+        ("a/seed0/metrics.jsonl", {"step": 1, "valid/loss": 10**400}, "expected a number as"),
     ],
 )
 def test_files_of_another_form_end_no_report(tmp_path, monkeypatch, file, content, problem):
@@ -209,6 +220,25 @@ def test_files_of_another_form_end_no_report(tmp_path, monkeypatch, file, conten
     assert told.startswith(f"Not read: {tmp_path / file}:") and problem in told
     assert report.results.finished("a") == [0]
     assert told in report.console
+
+
+@pytest.mark.parametrize(
+    ("file", "content"),
+    [
+        ("sweep.json", {"cells": [{"name": "b", "overrides": {"seed": 1}}]}),
+        ("a/seed0/config.json", {"evaluation": {"modes": 3}}),
+        ("a/seed0/DONE", {**fake_sweep.done(), "members": "x"}),
+        ("a/seed1/claim.json", []),
+        ("a/seed1/claim.json", {"pid": 3}),
+    ],
+)
+def test_what_is_not_read_there_ends_no_report_either(tmp_path, monkeypatch, file, content):
+    fake_sweep.write_sweep(tmp_path, {"a": {}})
+    fake_sweep.write_run(tmp_path / "a" / "seed0", hypotheses=["x"], done=fake_sweep.done())
+    fake_sweep.write_run(tmp_path / "a" / "seed1")
+    (tmp_path / file).write_text(json.dumps(content) + "\n")
+    monkeypatch.setattr("seq2seq_jax.reports.report.PICTURES", ())
+    assert write_report(tmp_path).results.finished("a") == [0]
 
 
 def test_a_finished_run_without_metrics_is_named(tmp_path):

@@ -1,3 +1,5 @@
+import json
+
 import numpy as np
 import pytest
 
@@ -169,11 +171,11 @@ def test_a_baseline_whose_seeds_saw_different_tests_compares_nothing(tmp_path, m
 @pytest.mark.parametrize(
     ("lost", "compared", "note"),
     [
-        ("b", {"c"}, "Not compared with a (not every seed has predictions): b"),
+        ("b", {"c"}, "No bootstrap against a (not every seed has predictions): b"),
         (
             "a",
             set(),
-            "Not compared with a (the baseline's seeds do not all have predictions): b, c",
+            "No bootstrap against a (the baseline's seeds do not all have predictions): b, c",
         ),
     ],
 )
@@ -187,6 +189,30 @@ def test_a_seed_without_predictions_is_no_smaller_mean(tmp_path, many, lost, com
     table = make_table(results, comparisons)
     assert note in table.notes
     assert table.missing == [f"No translations of the test: {lost}, seed 1"]
+
+
+def test_tests_over_seeds_need_no_predictions(tmp_path, many):
+    results = sweep(tmp_path, a=[many] * 2, b=[many] * 2)
+    for seed, bleu in enumerate((20.0, 22.0)):
+        for cell, more in (("a", 0.0), ("b", 9.0)):
+            with (tmp_path / cell / f"seed{seed}" / "metrics.jsonl").open("a") as file:
+                file.write(json.dumps({"step": 401, "test/bleu": bleu + more}) + "\n")
+    (tmp_path / "b" / "seed1" / "predictions" / "test.jsonl").unlink()
+    results = read_results(tmp_path)
+    table = make_table(results, compare_with_baseline(results))
+    (bleu,) = (item for item in table.differences if item.metric == "bleu")
+    assert (bleu.p, bleu.p_seeds is None) == (None, False)
+
+
+def test_lost_predictions_of_beam_search_leave_the_greedy_ones(tmp_path, many):
+    results = sweep(tmp_path, a=[many] * 2, b=[many] * 2)
+    for name in ("a/seed0", "a/seed1", "b/seed0"):
+        folder = tmp_path / name / "predictions"
+        (folder / "test.beam.jsonl").write_text((folder / "test.jsonl").read_text())
+    assert {item.metric for item in compare_with_baseline(results)} >= {"bleu"}
+    assert results.not_compared == {"b": "not every seed has predictions of beam search"}
+    table = make_table(results, compare_with_baseline(results))
+    assert {item.metric for item in table.differences if item.p is not None} >= {"exact_match"}
 
 
 def test_nothing_to_compare_with(tmp_path):

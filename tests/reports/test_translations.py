@@ -46,7 +46,7 @@ def test_what_is_past_the_budget_is_left_out_and_counted(results, monkeypatch):
     less = translations.translations_html({}, tested)
     kept = less.count('<div class="sentence"')
     assert 0 < kept < 6
-    assert f"the first {kept} of the test set" in less
+    assert f"the first 6 of the test set, but for {6 - kept} that are too long" in less
     assert less.count("<option>") == kept
     monkeypatch.setattr(translations, "BUDGET", 0)
     assert translations.translations_html({}, tested) == ""

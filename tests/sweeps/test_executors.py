@@ -199,6 +199,33 @@ def test_a_run_that_begins_again_is_no_failure_any_more(make_runs):
     assert not (run.folder / "FAILED").exists()
 
 
+def test_a_folder_that_is_gone_stops_no_other(make_runs):
+    runs = make_runs("gone", "good")
+    runs[0].folder.rmdir()
+    outcomes = local(runs)
+    assert [(outcome.run.cell, outcome.state) for outcome in outcomes] == [
+        ("gone", "failed"),
+        ("good", "done"),
+    ]
+    assert "No such file" in outcomes[0].error
+
+
+def test_the_time_left_counts_from_where_a_run_went_on(make_runs, monkeypatch):
+    fresh, resumed = make_runs("a", "b")
+    (resumed.folder / "checkpoints" / "last" / "40").mkdir(parents=True)
+    children = [child.Child([run]) for run in (fresh, resumed)]
+    assert [one.first for one in children] == [0, 40]
+    for one in children:
+        one.wait()
+    now = progress.time.monotonic()
+    estimate = progress.Estimate(2)
+    monkeypatch.setattr(progress.time, "monotonic", lambda: now + 60)
+    estimate._started = now
+    standing = estimate.standing(children)  # both at 50 of 200, of which 60 were made in a minute
+    assert standing.steps_per_second == pytest.approx(1)
+    assert standing.seconds_left == pytest.approx(300)
+
+
 def test_an_error_of_the_sweep_itself_stops_the_children(make_runs, monkeypatch):
     runs = make_runs("slow")
 

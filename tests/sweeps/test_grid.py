@@ -68,6 +68,10 @@ def test_names_are_safe_and_unique():
 def test_a_cell_may_name_itself():
     points = [{"sweep.cell": name, "a.b": i} for i, name in enumerate(["best, no dropout", ""])]
     assert grid.cell_names([*points, {"a.b": 2}]) == ["best,-no-dropout", "b=1", "b=2"]
+    (long,) = grid.cell_names([{"sweep.cell": "語" * 90}])
+    assert len(long.encode()) <= grid.LONGEST and long.startswith("語")
+    with pytest.raises(InputError, match=r"sweep\.cell = '\.\.': no name of a folder"):
+        grid.cell_names([{"sweep.cell": ".."}])
 
 
 def test_baseline():
