@@ -33,9 +33,9 @@ def get_config() -> ml_collections.ConfigDict:
     # A name with spaces stands in double quotes: '"my text.de" "my text.en"'.
     data.columns = (0, 1)  # TSV: columns of source and target; or feature names (tfds: (): found)
     data.seed = 0  # of generated data, of the random hold-out, of a shared order
-    data.train_size = 0  # pairs; 0 = all (text), the task's own default (tasks)
-    data.valid_size = 0  # pairs; likewise
-    data.test_size = 0  # pairs; likewise
+    data.train_size = 0  # pairs; 0 = all of what is given, the task's own default (tasks)
+    data.valid_size = 0  # likewise; of text that names no file: pairs to hold out, above 0
+    data.test_size = 0  # likewise; of text that names no file: 0 = 5 % of train, 1,000 at most
     data.task = ml_collections.ConfigDict()  # options of the generated tasks
     data.task.min_length = 0  # tokens of the source; 0 = the task's own default
     data.task.max_length = 0  # tokens of the source; 0 = the task's own default
@@ -125,7 +125,9 @@ def get_config() -> ml_collections.ConfigDict:
     train.ema_decay = 0.0  # exponential moving average of the parameters, evaluated; 0 = none
     train.log_every = 50  # updates
     train.eval_every = 200  # updates; checkpoints are written then too
-    train.best_metric = "valid/loss"  # chooses the best checkpoint; early stopping and plateau
+    # Chooses the best checkpoint; early stopping and plateau: valid/loss | perplexity |
+    # perplexity_free | token_accuracy | exact_match | bleu | chrf | aer.
+    train.best_metric = "valid/loss"
     train.patience = 0  # evaluations without improvement before stopping; 0 = never
     train.keep_checkpoints = 2  # newest ones kept, besides the best and what a signal asked for
 
@@ -154,11 +156,12 @@ def get_config() -> ml_collections.ConfigDict:
     evaluation.unknown = True  # whether a search may choose <unk>
     evaluation.replace_unknown = False  # in a test: <unk> becomes the most attended source word
     evaluation.beam = 1  # K of beam search; above 1 the test has the mode beam besides greedy
+    # Of beam search, so that these five change nothing where beam is 1.
     evaluation.length_penalty = "none"  # none | average | power | gnmt: what log p is divided by
     evaluation.length_alpha = 1.0  # exponent of power and gnmt, -10 to 10
     evaluation.coverage_penalty = 0.0  # weight of gnmt's coverage penalty
     evaluation.min_length = 0  # tokens before the end token, at least
-    evaluation.block_ngrams = 0  # beam search: so many tokens do not occur twice; 0 = they may
+    evaluation.block_ngrams = 0  # so many tokens do not occur twice; 0 = they may
     evaluation.show = ()  # source sentences whose translation and alignment are reported
 
     config.sweep = ml_collections.ConfigDict()

@@ -69,7 +69,10 @@ def main(arguments: Sequence[str]) -> int:
 
 def usage() -> str:
     verbs = "\n".join(f"  {name:10} {text}" for name, text in COMMANDS.items())
-    return f"usage: ./launch.sh VERB [flags]\n\n{verbs}\n\nVERB --help explains the flags."
+    return (
+        f"usage: ./launch.sh VERB [flags]\n\n{verbs}\n\nVERB --help explains the flags. Without a"
+        " VERB the quickstart is trained; ./launch.sh test runs the tests."
+    )
 
 
 if __name__ == "__main__":

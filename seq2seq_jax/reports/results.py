@@ -1,8 +1,8 @@
 """Reads the folder of a sweep, or of one run, finished or not, into data frames.
 
 Nothing else is read than sweep.json and, for each run, config.json, population.json,
-environment.json, metrics.jsonl, predictions/, DONE and FAILED. An ensemble of runs that was saved
-among the cells is read as a run; it has ensemble.json and no config.json.
+environment.json, metrics.jsonl, claim.json, predictions/, DONE and FAILED. An ensemble of runs that
+was saved among the cells is read as a run; it has ensemble.json and no config.json.
 """
 
 import json
