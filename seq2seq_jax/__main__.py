@@ -2,6 +2,7 @@
 
 import errno
 import importlib
+import io
 import os
 import re
 import sys
@@ -20,7 +21,7 @@ COMMANDS = {
 def main(arguments: Sequence[str]) -> int:
     """Exit status: 0 fine, 1 bad input, 2 wrong usage, 130 interrupted."""
     if sys.stdout is None:  # closed by whoever started this
-        sys.stdout = open(os.devnull, "w")  # noqa: SIM115
+        sys.stdout = io.StringIO()
     verb = arguments[0] if arguments else "--help"
     if verb in ("--help", "-h", "help"):
         print(usage())

@@ -33,6 +33,7 @@ NO_SWEEP: dict[str, Any] = {
     "baseline": "",
 }
 NUMBER = int | float
+NUMBERS = {int, float}
 LARGEST_STEP = 2**63  # that a data frame holds
 # What the files must hold where they hold it; a prediction must have all of it.
 SWEEP = {
@@ -62,7 +63,7 @@ PREDICTION = {
     "score": NUMBER | None,
     "source_tokens": [str],
     "hypothesis_tokens": [str],
-    "alignment": ([[NUMBER]], None),
+    "alignment": ([list], None),
     "gold": ([[int]], None),
 }
 
@@ -214,7 +215,9 @@ def _is_prediction(line: Mapping[str, Any]) -> bool:
     rows = line["alignment"] if line["alignment"] is not None else line["hypothesis_tokens"]
     return (
         len(rows) == len(line["hypothesis_tokens"])
-        and all(len(row) == size for row in line["alignment"] or [])
+        and all(
+            len(row) == size and NUMBERS >= {*map(type, row)} for row in line["alignment"] or []
+        )
         and all(len(link) == 2 for link in line["gold"] or [])
     )
 
