@@ -216,7 +216,7 @@ def _is_prediction(line: Mapping[str, Any]) -> bool:
     return (
         len(rows) == len(line["hypothesis_tokens"])
         and all(
-            len(row) == size and NUMBERS >= {*map(type, row)} for row in line["alignment"] or []
+            len(row) == size and {*map(type, row)} <= NUMBERS for row in line["alignment"] or []
         )
         and all(len(link) == 2 for link in line["gold"] or [])
     )
