@@ -109,7 +109,7 @@ def get_config() -> ml_collections.ConfigDict:
     train.optimizer = "adam"  # adam | sgd | adadelta
     train.learning_rate = 1e-3  # the schedule's peak
     train.schedule = "constant"  # constant | linear | cosine | inverse_sqrt | halving | plateau
-    train.warmup_steps = 0  # linear from 0; also inverse_sqrt's reference step
+    train.warmup_steps = 0  # updates, linear up to the rate; also inverse_sqrt's reference step
     train.halving_start = 0.5  # halving: fraction of the run after which it begins
     train.halving_every = 0.1  # halving: fraction of the run between halvings
     train.plateau_patience = 3  # plateau: evaluations without improvement before a cut

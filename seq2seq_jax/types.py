@@ -1,6 +1,6 @@
 """Words shared by every module: pairs of text, batches of ids, and the dimension letters.
 
-Arrays end in their shape, one letter a dimension, always with the same meaning:
+Arrays end in their shape, one letter a dimension, with these meanings where a module has no other:
 
 | letter | meaning            | letter | meaning                          |
 |--------|--------------------|--------|----------------------------------|

@@ -27,12 +27,12 @@ class Memory(NamedTuple):
     summary_BM: Float[Array, "B M"]
 
 
-def reverse_valid(ids_BS: Int[Array, "B S"], valid_BS: Bool[Array, "B S"]) -> Int[Array, "B S"]:
-    """Reverses the words of each row; the end token and the padding stay where they are."""
+def reversed_order(valid_BS: Bool[Array, "B S"]) -> Int[Array, "B S"]:
+    """Where to take each position from: words in reverse, end token and padding as they are. It
+    undoes itself."""
     words_B1 = valid_BS.sum(axis=1, keepdims=True) - 1
-    position_BS = jnp.broadcast_to(jnp.arange(ids_BS.shape[1]), ids_BS.shape)
-    mirrored_BS = jnp.where(position_BS < words_B1, words_B1 - 1 - position_BS, position_BS)
-    return jnp.take_along_axis(ids_BS, mirrored_BS, axis=1)
+    position_S = jnp.arange(valid_BS.shape[1])[None]
+    return jnp.where(position_S < words_B1, words_B1 - 1 - position_S, position_S)
 
 
 class RecurrentEncoder(nnx.Module):
@@ -70,8 +70,10 @@ class RecurrentEncoder(nnx.Module):
 
     def __call__(self, source_BS: Int[Array, "B S"], noise: Noise | None = None) -> Memory:
         valid_BS = source_BS != PAD
-        ids_BS = reverse_valid(source_BS, valid_BS) if self.reverse_source else source_BS
-        x_BSD = self.embedding(ids_BS)
+        order_BS = reversed_order(valid_BS) if self.reverse_source else None
+        if order_BS is not None:
+            source_BS = jnp.take_along_axis(source_BS, order_BS, axis=1)
+        x_BSD = self.embedding(source_BS)
         if noise is not None:
             at_input = noise.at("encoder/input")
             x_BSD = at_input.drop_input(x_BSD, over_time=self.same_over_time)
@@ -85,9 +87,7 @@ class RecurrentEncoder(nnx.Module):
                 at_layer = noise.at(f"encoder/layer{layer}")
                 h_BSM = at_layer.drop_output(h_BSM, over_time=self.same_over_time)
             x_BSD = x_BSD + h_BSM if self.residual and layer > 0 else h_BSM
-        if self.reverse_source:
+        if order_BS is not None:
             # Position s of the memory stays source word s, for alignments and pictures.
-            positions_BS = jnp.broadcast_to(jnp.arange(source_BS.shape[1]), source_BS.shape)
-            order_BS = reverse_valid(positions_BS, valid_BS)
             x_BSD = jnp.take_along_axis(x_BSD, order_BS[..., None], axis=1)
         return Memory(x_BSD, valid_BS, tuple(final), final[-1][0])

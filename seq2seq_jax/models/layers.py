@@ -1,7 +1,7 @@
 """The pieces every model part is made of: linear map, activations, embedding, dropout.
 
-Parameters are float32. Products run in `dtype` and sum in float32, so that `bfloat16` changes the
-speed of the products and nothing else.
+Parameters are float32. Products take operands in `dtype`, which `bfloat16` rounds, and sum in
+float32.
 """
 
 from collections.abc import Callable

@@ -117,17 +117,9 @@ def _sums(readout_NH, target_N, kernel_HV, bias_V, smoothing, dtype, axis):
     return _over_blocks(*inputs, dtype, axis, slopes=False)[0]
 
 
-def _sums_and_slopes(readout_NH, target_N, kernel_HV, bias_V, smoothing, dtype, axis):
-    inputs = readout_NH, target_N, kernel_HV, bias_V, smoothing
-    return _over_blocks(*inputs, dtype, axis, slopes=True)
-
-
 def _scale_slopes(dtype, axis, slopes: _Slopes, cotangent: TokenSums):
     readout_NH, kernel_HV, bias_V = (cotangent.objective * slope for slope in slopes)
     return readout_NH, None, kernel_HV, bias_V, None
-
-
-_sums.defvjp(_sums_and_slopes, _scale_slopes)
 
 
 def _over_blocks(readout_NH, target_N, kernel_HV, bias_V, smoothing, dtype, axis, *, slopes: bool):
@@ -177,6 +169,9 @@ def _over_blocks(readout_NH, target_N, kernel_HV, bias_V, smoothing, dtype, axis
     return sums, slope
 
 
+_sums.defvjp(partial(_over_blocks, slopes=True), _scale_slopes)
+
+
 def _kernel_slope(readout_KH, slope_KV, dtype) -> Float[Array, "H V"]:
     # In two halves: a CPU multiplies in float32, whatever the operands are, where one contracted
     # axis stands first on both sides, and in bfloat16 where two do.
@@ -195,13 +190,14 @@ def _compare(logits_KV, gold_K, smoothing) -> tuple[TokenSums, Float[Array, "K V
     """What each token adds, nothing for padding, and the slope of the objective in the logits."""
     real_K = gold_K != PAD
     gold_logit_K1 = jnp.take_along_axis(logits_KV, gold_K[:, None], axis=1)
-    # Each logit's exponential is taken once, for the normaliser and for the slope.
+    # Each logit's exponential is taken once, for the normaliser and for the slope. Logits are
+    # compared with the largest one first: a sum with it would round small losses away.
     largest_K1 = logits_KV.max(axis=1, keepdims=True)
     power_KV = jnp.exp(logits_KV - largest_K1)
     sum_K1 = power_KV.sum(axis=1, keepdims=True)
-    normalizer_K1 = jnp.log(sum_K1) + largest_K1
-    loss_K = (normalizer_K1 - gold_logit_K1)[:, 0]
-    spread_K = normalizer_K1[:, 0] - logits_KV.mean(axis=1)
+    log_sum_K1 = jnp.log(sum_K1)
+    loss_K = (log_sum_K1 - (gold_logit_K1 - largest_K1))[:, 0]
+    spread_K = log_sum_K1[:, 0] - (logits_KV - largest_K1).mean(axis=1)
     objective_K = (1 - smoothing) * loss_K + smoothing * spread_K
     correct_K = jnp.sum(logits_KV >= gold_logit_K1, axis=1) == 1
     parts = objective_K, loss_K, correct_K, jnp.ones_like(loss_K)

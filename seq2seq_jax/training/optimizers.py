@@ -60,14 +60,14 @@ def learning_rate_at(train: ml_collections.ConfigDict, total_steps: int) -> Call
       after 5 of them the rate is halved every epoch: 0.5 and 0.1).
     """
     peak, warmup = float(train.learning_rate), int(train.warmup_steps)
-    halving_start = round(train.halving_start * total_steps)
-    halving_every = max(1, round(train.halving_every * total_steps))
 
     def share(n: int) -> float:
-        return min(1.0, (n - warmup) / max(1, total_steps - warmup))
+        return (n - warmup) / (total_steps - warmup)
 
     def halvings(n: int) -> int:
-        return 0 if n < halving_start else 1 + (n - halving_start) // halving_every
+        # 0.55 - 0.5 is not 0.05.
+        periods = (n / total_steps - train.halving_start) / train.halving_every
+        return max(0, 1 + math.floor(periods + 1e-9))
 
     shapes: dict[str, Callable[[int], float]] = {
         "constant": lambda n: 1.0,

@@ -131,6 +131,15 @@ def test_correct_counts_the_likeliest_token_at_real_positions(entropy):
     assert entropy(0 * right, as_they_are, TARGET).correct == 0  # all alike: none is likeliest
 
 
+@pytest.mark.parametrize("shift", [0.0, 1e4, 1e6])
+def test_what_all_logits_share_costs_no_digit(shift):
+    layer = OutputLayer(jnp.zeros((3, 4)), jnp.array([-2.0, 0.0, 0.0, -2.0]) + shift, "float32")
+    sums = cross_entropy(jnp.zeros((1, 1, 3)), layer, jnp.array([[1]]), 0.3)
+    loss = np.log(2 + 2 * np.exp(-2))
+    np.testing.assert_allclose(sums.loss, loss, rtol=1e-6)
+    np.testing.assert_allclose(sums.objective, 0.7 * loss + 0.3 * (loss + 1), rtol=1e-6)
+
+
 def test_large_logits_overflow_nothing():
     sums, slopes = jax.value_and_grad(lambda x: cross_entropy(x, LAYER, TARGET, 0.1).objective)(
         1e4 * READOUT

@@ -121,6 +121,14 @@ def test_luong_halves_after_five_of_ten_epochs():
     assert [rate(1000 * epoch + 999) for epoch in range(10)] == want
 
 
+@pytest.mark.parametrize("steps", [10, 15, 25, 45, 100])
+def test_halvings_do_not_drift_where_a_period_is_no_whole_number_of_updates(steps):
+    rate = learning_rate_at(train_config(learning_rate=1.0, schedule="halving"), steps)
+    assert rate(steps - 1) == 0.5**5
+    halved = [n for n in range(1, steps) if rate(n) < rate(n - 1)]
+    assert halved == [math.ceil(steps * tenth / 10) for tenth in (5, 6, 7, 8, 9)]
+
+
 def test_linear_and_cosine_end_just_above_zero():
     for name in ("linear", "cosine"):
         rate = learning_rate_at(train_config(schedule=name, learning_rate=1.0), N)

@@ -114,8 +114,8 @@ def _unit(x: Float[Array, "*N D"]) -> Float[Array, "*N D"]:
     return x * jax.lax.rsqrt(jnp.sum(x * x, axis=-1, keepdims=True) + 1e-12)
 
 
-class General(Score):
-    """h_t^T W_a m_s (Luong et al. 2015, section 3.1, general)."""
+class General(Dot):
+    """h_t^T W_a m_s (Luong et al. 2015, section 3.1, general): dot of the query and W_a m_s."""
 
     def __init__(self, config, query, memory, *, key, dtype):
         super().__init__(config, query, memory, key=key, dtype=dtype)
@@ -124,9 +124,6 @@ class General(Score):
 
     def prepare(self, memory_BSM):
         return self.memory(memory_BSM)
-
-    def __call__(self, query_BH, keys, state):
-        return _inner(query_BH, keys, self.dtype)
 
 
 class Biaffine(General):
