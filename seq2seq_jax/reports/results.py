@@ -116,7 +116,8 @@ class Results:
     def predictions(self, cell: str, seed: int, split: str) -> list[dict[str, Any]]:
         """The lines of predictions/<split>.jsonl; empty where the run has not written them."""
         path = self.folders[cell, seed] / "predictions" / f"{split}.jsonl"
-        return [line for _, line in read_lines(path, self.problems, _is_prediction)]
+        is_right = _is_prediction if split == "show" else _is_tested
+        return [line for _, line in read_lines(path, self.problems, is_right)]
 
     def has_predictions(self, cell: str, seed: int) -> bool:
         """Whether the run has written greedy translations of the test."""
@@ -220,6 +221,10 @@ def _is_prediction(line: Mapping[str, Any]) -> bool:
         )
         and all(len(link) == 2 for link in line["gold"] or [])
     )
+
+
+def _is_tested(line: Mapping[str, Any]) -> bool:
+    return _is_prediction(line) and line["reference"] is not None
 
 
 def references_of(line: Mapping[str, Any]) -> tuple[str, ...]:

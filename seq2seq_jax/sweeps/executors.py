@@ -40,7 +40,7 @@ def local(jobs: Sequence[Job], workers: int = 1, flags: Sequence[str] = ()) -> l
                         job = waiting.popleft()
                         try:
                             child = running[worker] = Child(job, flags, memory)
-                        except OSError as error:  # a folder that was removed meanwhile
+                        except FileNotFoundError as error:  # the folder was removed meanwhile
                             for run in job:
                                 outcomes.append(fail(run, 0.0, f"error: {error}"))
                                 progress.report(outcomes[-1])

@@ -199,6 +199,7 @@ LINE = fake_sweep.line(0, fake_sweep.SENTENCES[0], "i am")
         ("a/seed0/ensemble.json", {"members": None}, "members has another form"),
         ("a/seed0/predictions/test.jsonl", {"index": 0, "hypothesis": "x"}, "1 lines of another"),
         ("a/seed0/predictions/show.jsonl", {"index": 0, "source": "x"}, "1 lines of another"),
+        ("a/seed0/predictions/test.jsonl", LINE | {"reference": None}, "1 lines of another"),
         ("a/seed0/predictions/test.jsonl", LINE | {"references": []}, "1 lines of another"),
         ("a/seed0/predictions/test.jsonl", LINE | {"references": "abc"}, "1 lines of another"),
         ("a/seed0/predictions/test.jsonl", LINE | {"alignment": [[1.0]]}, "1 lines of another"),
