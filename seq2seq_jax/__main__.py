@@ -19,7 +19,8 @@ COMMANDS = {
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Exit status: 0 fine, 1 bad input, 2 wrong usage, 130 interrupted."""
+    """Exit status: 0 fine, 1 bad input, 2 wrong usage, 130 interrupted; 75 where another process
+    trains the run."""
     if sys.stdout is None:  # closed by whoever started this
         sys.stdout = io.StringIO()
     verb = arguments[0] if arguments else "--help"

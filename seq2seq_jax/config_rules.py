@@ -4,7 +4,8 @@ from collections.abc import Iterator
 
 from ml_collections import ConfigDict
 
-SPECIALS = 4  # tokens of every vocabulary that stand for no text
+from seq2seq_jax.types import SPECIALS
+
 # Metrics on valid that may choose the best checkpoint -> modes of which one has to be evaluated.
 METRICS = {
     "valid/loss": ("forced",),
@@ -43,10 +44,10 @@ def _data_rules(data: ConfigDict) -> Iterator[str]:
         yield f"data.task.min_length = {low} is above data.task.max_length = {high}"
     for name in ("source",) if data.joint_vocabulary else ("source", "target"):
         side = data[name]
-        if side.tokens in ("unigram", "bpe") and side.max_vocabulary <= SPECIALS:
+        if side.tokens in ("unigram", "bpe") and side.max_vocabulary <= len(SPECIALS):
             yield (
                 f"data.{name}.tokens = {side.tokens} needs data.{name}.max_vocabulary: the number"
-                f" of pieces, as 8000; {SPECIALS} of them are special"
+                f" of pieces, as 8000; {len(SPECIALS)} of them are special"
             )
 
 

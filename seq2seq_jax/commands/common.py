@@ -64,8 +64,9 @@ def parse(values: flags.FlagValues, arguments: Sequence[str]) -> None:
         raise UsageError(f"unexpected argument {rest[0]}")
 
 
-def parse_some(values: flags.FlagValues, arguments: Sequence[str]) -> list[str]:
-    """Sets the flags from the command line; returns the other arguments.
+def parse_some(values: flags.FlagValues, arguments: Sequence[str], hint: str = "") -> list[str]:
+    """Sets the flags from the command line; returns the other arguments. `hint`: what to say of a
+    flag that is like none.
 
     Raises:
       UsageError: for unknown flags and wrong values.
@@ -80,9 +81,7 @@ def parse_some(values: flags.FlagValues, arguments: Sequence[str]) -> list[str]:
         names = [f"--{name}" for name in values]
         if "config" in values:
             names += [f"--config.{key}" for key in configs.flatten(configs.defaults())]
-        hint = nearest(f"--{error.flagname}", names)
-        if " " in error.flagname:
-            hint = "; a text that begins with - stands behind --"
+        hint = nearest(f"--{error.flagname}", names) or hint
         raise UsageError(f"no flag --{error.flagname}{hint}") from None
     except (flags.Error, ValueError) as error:  # the latter of --nounknown=true
         raise UsageError(str(error)) from None

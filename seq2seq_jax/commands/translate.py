@@ -92,7 +92,7 @@ def define() -> flags.FlagValues:
 
 def main(arguments: Sequence[str]) -> int:
     values = define()
-    texts = common.parse_some(values, arguments)
+    texts = common.parse_some(values, arguments, "; a text that begins with - stands behind --")
     common.require(values, "workdir")
     if values.attention and len(texts) != 1:
         raise common.UsageError("--attention draws one sentence: give it as the one argument")

@@ -58,9 +58,10 @@ def read_pairs(
     links (`links`); one name is a TSV whose columns `data.columns` (counted from 0) hold source and
     target. A name that holds spaces stands in double quotes.
     """
-    one = os.path.isfile(folder / names)  # its name may hold spaces
+    home = os.path.expanduser
+    one = os.path.isfile(folder / home(names))  # its name may hold spaces
     several = (quoted or plain for quoted, plain in NAMES.findall(names))
-    paths = [folder / Path(name).expanduser() for name in ([names] if one else several)]
+    paths = [folder / home(name) for name in ([names] if one else several)]
     if len(paths) in (2, 3):
         lines = [read_lines(path, key) for path in paths]
         for path, own in zip(paths[1:], lines[1:], strict=True):
@@ -123,23 +124,34 @@ def read_lines(path: Path, key: str) -> list[str]:
     lines = content.removeprefix(codecs.BOM_UTF8).split(b"\n")
     if lines[-1] == b"":
         lines.pop()
-    return [_decoded(line, f"{path}:{number}") for number, line in enumerate(lines, 1)]
-
-
-def _decoded(line: bytes, place: str) -> str:
-    wide = b"\0" in line or line.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
     try:
-        text = line.decode("utf-8").removesuffix("\r")
-        reason = "it has NUL characters" if wide else ""
+        decoded = [line.decode("utf-8").removesuffix("\r") for line in lines]
+        is_text = b"\0" not in content
+    except UnicodeDecodeError:
+        decoded, is_text = [], False
+    if not is_text:
+        raise InputError(_what_is_no_text(path, content, lines))
+    return decoded
+
+
+def _what_is_no_text(path: Path, content: bytes, lines: Sequence[bytes]) -> str:
+    """Where the first bytes are that are no UTF-8, or a NUL character, and the fix."""
+    number, reason = next(
+        (number, reason) for number, line in enumerate(lines, 1) if (reason := _no_text(line))
+    )
+    boms = codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE
+    if content.startswith(boms) or content.count(b"\0") > len(content) // 4:
+        fix = "iconv -f utf-16 -t utf-8"
+    else:
+        fix = "tr -d '\\000'" if b"\0" in lines[number - 1] else "iconv -f latin1 -t utf-8"
+    return f"{path}:{number}: {reason}: convert the file, for example with {fix}"
+
+
+def _no_text(line: bytes) -> str:
+    try:
+        return "a NUL character" if "\0" in line.decode("utf-8") else ""
     except UnicodeDecodeError as error:
-        text, reason = "", str(error)
-    if reason:
-        encoding = "utf-16" if wide else "latin1"
-        raise InputError(
-            f"{place}: not UTF-8 ({reason}): convert the file, for example with iconv -f"
-            f" {encoding} -t utf-8"
-        )
-    return text
+        return f"not UTF-8 ({error})"
 
 
 def _columns(path: Path, lines: Sequence[str], columns: Sequence) -> list[tuple[str, str]]:

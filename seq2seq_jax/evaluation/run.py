@@ -107,8 +107,9 @@ class Run(Translates):
         self.workdir, self.average = Path(workdir), average
         self.config = configs.read(self.workdir / "config.json")
         own = search_of(self.config)
-        self.config.evaluation.update(evaluation)
-        configs.validate(self.config)
+        if evaluation:  # what was trained is not judged anew
+            self.config.evaluation.update(evaluation)
+            configs.validate(self.config)
         self.is_own = average == 1 and search_of(self.config) == own
         source, target = load_vocabularies(self.workdir)
         self._graphdef, draw = initializer(self.config.model, len(source), len(target))
@@ -164,8 +165,9 @@ class Run(Translates):
             self.config, self._graphdef, data, evaluation_shapes(self.config, data)
         )
         folder = self.workdir if self.is_own and not files else None
-        if folder and not os.access(folder, os.W_OK):
-            print(f"{folder} may not be written: predictions/ stays as it is", file=sys.stderr)
+        written = self.workdir / "predictions"
+        if folder and not os.access(written if written.is_dir() else folder, os.W_OK):
+            print(f"{written} may not be written, and stays as it is", file=sys.stderr)
             folder = None
         return evaluate(folder, evaluator, self._params, self.step, split, modes)
 

@@ -23,7 +23,7 @@ from seq2seq_jax.reports.grids import (
     value_text,
 )
 from seq2seq_jax.reports.results import Results, one_training
-from seq2seq_jax.reports.significance import compare_with_baseline, other_tests
+from seq2seq_jax.reports.significance import compare_with_baseline, not_comparable
 from seq2seq_jax.reports.tables import cell_values
 from seq2seq_jax.training.twins import TESTED
 
@@ -59,12 +59,13 @@ def compare_sweeps(results: Results, other: Results, metrics: Sequence[str]) -> 
         here, there = cell_values(results, cell), cell_values(other, cell)
         pair = _pair(results, other, cell)
         comparisons = [item._replace(cell=cell) for item in compare_with_baseline(pair, metrics)]
-        problems += [f"{cell}: not tested ({why})" for why in pair.not_compared.values()]
+        untested = "not tested" if not_comparable(pair, "ours") else "no bootstrap"
+        problems += [f"{cell}: {untested} ({why})" for why in pair.not_compared.values()]
         found = differences(cell, here, there, metrics, comparisons)
         searched = _searched_otherwise(results.configuration(cell), other.configuration(cell))
         if searched:
             problems.append(f"{cell}: no test over seeds (the same trainings, searched otherwise)")
-        if searched or other_tests(pair, "ours"):
+        if searched or not_comparable(pair, "ours"):
             found = [item._replace(p_seeds=None) for item in found]
         for side, own, others in ((ours, here, there), (theirs, there, here)):
             alone = [name for name in with_beam(metrics) if name in own and name not in others]
@@ -147,11 +148,10 @@ def _pair(results: Results, other: Results, cell: str) -> Results:
 
 
 def _searched_otherwise(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> bool:
-    """Configurations that are equal throughout are another matter: of two versions of the code, or
-    of two machines."""
-    return one_training(ours, theirs) and any(
-        ours.get(key) != theirs.get(key) for key in TESTED if key != "evaluation.show"
-    )
+    """Configurations that are equal throughout are another matter: of two versions of the code, of
+    which one may lack a key, or of two machines."""
+    searches = ((ours.get(key), theirs.get(key)) for key in TESTED if key != "evaluation.show")
+    return one_training(ours, theirs) and any(a != b for a, b in searches if None not in (a, b))
 
 
 def _settings(

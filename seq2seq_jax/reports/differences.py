@@ -55,10 +55,11 @@ def welch(ours: Value, theirs: Value) -> float | None:
     """
     if ours.sd is None or theirs.sd is None:
         return None
-    unit, difference = max(ours.sd, theirs.sd), ours.mean - theirs.mean
-    if not math.isfinite(ours.sd + theirs.sd + difference) or unit == 0:
+    greater, difference = max(ours.sd, theirs.sd), ours.mean - theirs.mean
+    if not math.isfinite(ours.sd + theirs.sd + difference) or greater == 0:
         return None
-    # In this unit no square of a diverged run's numbers overflows.
+    # A power of two, in which no square of a diverged run's numbers overflows.
+    unit = math.ldexp(1.0, math.frexp(greater)[1] - 1)
     v, w = (ours.sd / unit) ** 2 / ours.n, (theirs.sd / unit) ** 2 / theirs.n
     freedom = (v + w) ** 2 / (v**2 / (ours.n - 1) + w**2 / (theirs.n - 1))
     return float(2 * stdtr(freedom, -abs(difference) / unit / math.sqrt(v + w)))

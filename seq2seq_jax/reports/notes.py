@@ -8,7 +8,7 @@ from seq2seq_jax.evaluation.bootstrap import RESAMPLES
 from seq2seq_jax.reports.columns import BEAM
 from seq2seq_jax.reports.differences import Difference
 from seq2seq_jax.reports.results import Results
-from seq2seq_jax.reports.significance import other_tests
+from seq2seq_jax.reports.significance import not_comparable
 from seq2seq_jax.training import groups
 
 SIGNIFICANT = 0.05
@@ -101,7 +101,7 @@ def not_compared(results: Results) -> list[str]:
     for cell, reason in results.not_compared.items():
         cells.setdefault(reason, []).append(cell)
     return [
-        f"{'Not compared with' if other_tests(results, names[0]) else 'No bootstrap against'} "
+        f"{'Not compared with' if not_comparable(results, names[0]) else 'No bootstrap against'} "
         f"{results.baseline} ({reason}): {', '.join(names)}"
         for reason, names in cells.items()
     ]

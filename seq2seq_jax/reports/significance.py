@@ -27,6 +27,7 @@ METRICS = {  # -> the counts that it is made of
 SLOW = ("chrf", "ter")  # to count
 OTHER_SENTENCES = "tested on other sentences"
 DIFFERENT_SENTENCES = "the baseline's seeds were tested on different sentences"
+NO_BASELINE = "the baseline has no finished run"
 
 
 class Comparison(NamedTuple):
@@ -60,10 +61,10 @@ def compare_with_baseline(results: Results, columns: Sequence[str] = ()) -> list
     return [item for mode in PREDICTIONS for item in _compare(results, mode, metrics)]
 
 
-def other_tests(results: Results, cell: str) -> bool:
-    """Whether the cell's scores are of other sentences than the baseline's, so that nothing is to
-    be compared; without some predictions the scores over seeds still are."""
-    return results.not_compared.get(cell) in (OTHER_SENTENCES, DIFFERENT_SENTENCES)
+def not_comparable(results: Results, cell: str) -> bool:
+    """Whether nothing of a cell is to be compared with the baseline: there are no scores, or they
+    are of other sentences. Without some predictions the scores over seeds still are."""
+    return results.not_compared.get(cell) in (OTHER_SENTENCES, DIFFERENT_SENTENCES, NO_BASELINE)
 
 
 def _compare(results: Results, mode: str, metrics: Sequence[str]) -> list[Comparison]:
@@ -71,7 +72,7 @@ def _compare(results: Results, mode: str, metrics: Sequence[str]) -> list[Compar
     baseline = found.pop(results.baseline)
     others = {cell: seeds for cell, seeds in found.items() if seeds}
     if not results.finished(results.baseline):
-        results.not_compared.update(dict.fromkeys(others, "the baseline has no finished run"))
+        results.not_compared.update(dict.fromkeys(others, NO_BASELINE))
     if not baseline or not others:
         return []
     of_mode = " of beam search" * (mode == "beam")

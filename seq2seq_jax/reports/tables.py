@@ -12,7 +12,7 @@ from seq2seq_jax.reports.differences import Difference, Value, differences
 from seq2seq_jax.reports.paper import Paper
 from seq2seq_jax.reports.published import Published
 from seq2seq_jax.reports.results import Results
-from seq2seq_jax.reports.significance import OTHER_SENTENCES, Comparison, other_tests
+from seq2seq_jax.reports.significance import OTHER_SENTENCES, Comparison, not_comparable
 from seq2seq_jax.reports.verdicts import same_order, verdict
 
 COST = ("members", "parameters", "seconds")  # stand at the end of every paper's table
@@ -160,7 +160,7 @@ def _differences(
     metrics = [column.metric for column in columns if column.better]
     baseline, found = values[results.baseline], []
     for cell in values:
-        if cell != results.baseline and not other_tests(results, cell):
+        if cell != results.baseline and not not_comparable(results, cell):
             own = differences(cell, values[cell], baseline, metrics, comparisons)
             if results.same_training(cell, results.baseline):
                 own = [item._replace(p_seeds=None) for item in own]

@@ -49,21 +49,27 @@ def _translations(results: Results, split: str, most: int | None) -> Sentences:
 def translations_html(shown: Sentences, tested: Sentences) -> str:
     """A picker, and for each sentence a card a cell; empty without sentences.
 
-    Test sentences beyond BUDGET characters are left out, and the caption says how many.
+    Test sentences beyond BUDGET characters are left out, and so is one that takes as many by
+    itself; the caption says how many there are.
     """
     parts = [_sentence(sentence, made) for sentence, made in shown.items()]
     labels = [_option(sentence) for sentence in shown]
     tests: list[str] = []
-    test_labels = []
+    test_labels: list[str] = []
+    too_long = 0
     for sentence, made in tested.items():
         text = _sentence(sentence, made)
-        if sum(map(len, tests)) + len(text) <= BUDGET:
-            tests.append(text)
-            test_labels.append(_option(sentence))
-    too_long = len(tested) - len(tests)
+        if len(text) > BUDGET:
+            too_long += 1
+            continue
+        if sum(map(len, tests)) + len(text) > BUDGET:
+            break
+        tests.append(text)
+        test_labels.append(_option(sentence))
     but = f", but for {too_long} that are too long for this page" if too_long else ""
     if not parts + tests:
-        return ""
+        none = f'<p class="caption">All {too_long} test sentences are too long for this page.</p>\n'
+        return none if too_long else ""
     groups = (("Chosen sentences", labels), ("Test set", test_labels))
     options = "".join(
         f'<optgroup label="{title}">{"".join(names)}</optgroup>' for title, names in groups if names
@@ -75,9 +81,9 @@ def translations_html(shown: Sentences, tested: Sentences) -> str:
     )
     caption = (
         f"Translations by the first finished seed of each cell: {len(parts)} chosen sentences and "
-        f"the first {len(tested)} of the test set{but}. A row shows where the model looked when it "
-        "wrote that word, the mean over heads; outlined: gold links, where the translation is the "
-        "reference."
+        f"the first {len(tests) + too_long} of the test set{but}. A row shows where the model "
+        "looked when it wrote that word, the mean over heads; outlined: gold links, where the "
+        "translation is the reference."
     )
     return (picker if others else "") + first + hidden + f'<p class="caption">{caption}</p>\n'
 

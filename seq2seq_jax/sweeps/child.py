@@ -31,9 +31,6 @@ class Child:
         self.size = len(self._left)  # the others only keep their lanes
         for run in self._left:
             (run.folder / "FAILED").unlink(missing_ok=True)
-        saved = runs[0].folder.glob("checkpoints/last/*")
-        # The update that it goes on from.
-        self.first = max((int(path.name) for path in saved if path.name.isdigit()), default=0)
         self._started = time.monotonic()
         self._told = False
         self._log = runs[0].folder / LOG  # the other members log their own progress
@@ -76,6 +73,11 @@ class Child:
     def kill(self) -> None:
         self._told = True
         self._process.kill()
+
+    def first(self) -> int:
+        """The update that it goes on from, by what it printed at its start; 0 for a new run."""
+        found = re.findall(r"going on from the checkpoint of step (\d+)", self._text(20_000))
+        return min(map(int, found), default=0)  # several: members that went back to a common step
 
     def step(self) -> tuple[int, int]:
         """(updates done, updates in all) by its last line of progress; (0, 0) before the first."""

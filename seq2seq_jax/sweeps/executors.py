@@ -44,6 +44,7 @@ def local(jobs: Sequence[Job], workers: int = 1, flags: Sequence[str] = ()) -> l
                             for run in job:
                                 outcomes.append(fail(run, 0.0, f"error: {error}"))
                                 progress.report(outcomes[-1])
+                            progress.skip(len(job))
                             continue
                         if shares:
                             _bind(child.pid, shares[worker])

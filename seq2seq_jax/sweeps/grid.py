@@ -23,7 +23,8 @@ from seq2seq_jax.types import InputError
 Point = dict[str, Any]
 Axis = Mapping[str, Sequence[Any]] | Sequence[Point]
 CELL = "sweep.cell"  # the key with which a point names itself
-LONGEST = 100  # bytes of a cell's name; file systems allow 255
+LONGEST = 100  # characters of a cell's name
+LONGEST_BYTES = 255  # that file systems allow
 
 
 def product(*axes: Axis) -> list[Point]:
@@ -60,7 +61,7 @@ def cell_names(points: Sequence[Point]) -> list[str]:
         if point not in owners.setdefault(name, []):
             owners[name].append(point)
     return [
-        name if len(owners[name]) == 1 and len(name.encode()) <= LONGEST else _hashed(name, point)
+        name if len(owners[name]) == 1 and name == _cut(name) else _hashed(name, point)
         for name, point in zip(names, points, strict=True)
     ]
 
@@ -125,4 +126,9 @@ def _text(value: Any) -> str:
 
 def _hashed(name: str, point: Point) -> str:
     code = zlib.crc32(repr(sorted(point.items())).encode())
-    return f"{name.encode()[: LONGEST - 9].decode(errors='ignore')}~{code:08x}"
+    return f"{_cut(name, 9)}~{code:08x}"
+
+
+def _cut(name: str, room: int = 0) -> str:
+    """As much of a name as may be, with room for so many further characters."""
+    return name.encode()[: LONGEST_BYTES - room].decode(errors="ignore")[: LONGEST - room]

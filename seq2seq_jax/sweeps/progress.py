@@ -37,16 +37,22 @@ class Estimate:
     def end(self, child: Child) -> None:
         self._ended += child.size
         step, _ = child.step()
-        self._steps += child.size * max(step - child.first, 0)
+        self._steps += child.size * (step - self._first.get(child.name, (0, 0, 0))[1])
+
+    def skip(self, runs: int) -> None:
+        """Counts runs that could not begin."""
+        self._ended += runs
 
     def standing(self, children: Sequence[Child]) -> Standing:
         share, steps = float(self._ended), self._steps
         for child in children:
             step, total = child.step()
             if total:
-                self._first.setdefault(child.name, (child.size, child.first, total))
+                if child.name not in self._first:
+                    self._first[child.name] = child.size, child.first(), total
+                _, first, _ = self._first[child.name]
                 share += child.size * step / total
-                steps += child.size * (step - child.first)
+                steps += child.size * (step - first)
         old = sum(size * first / total for size, first, total in self._first.values())
         seconds = max(time.monotonic() - self._started, 1e-9)
         gained = share - old
@@ -70,6 +76,9 @@ class Lines(AbstractContextManager):
 
     def end(self, child: Child) -> None:
         self._estimate.end(child)
+
+    def skip(self, runs: int) -> None:
+        self._estimate.skip(runs)
 
     def report(self, outcome: Outcome) -> None:
         self._ended += 1
@@ -119,6 +128,9 @@ class Bars(AbstractContextManager):
     def end(self, child: Child) -> None:
         self._estimate.end(child)
         self._bars.remove_task(self._tasks.pop(child.pid))
+
+    def skip(self, runs: int) -> None:
+        self._estimate.skip(runs)
 
     def report(self, outcome: Outcome) -> None:
         self.say(ended(outcome))

@@ -208,7 +208,8 @@ def _manager(folder: Path) -> ocp.CheckpointManager:
 def _save(manager: ocp.CheckpointManager, step: int, tree: Any, host: dict[str, Any]) -> None:
     flat = jax.device_get(_flat(tree))
     # Asked before, since Orbax's threads print their own words of a disk that fills up.
-    if shutil.disk_usage(manager.directory).free < sum(array.nbytes for array in flat.values()):
+    disk = shutil.disk_usage(manager.directory)  # a total of 0 on file systems that do not know it
+    if disk.total and disk.free < sum(array.nbytes for array in flat.values()):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(manager.directory))
     host = host | {"checksum": _checksum(flat, host)}
     items = ocp.args.Composite(state=ocp.args.StandardSave(flat), host=ocp.args.JsonSave(host))

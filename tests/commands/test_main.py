@@ -1,4 +1,5 @@
 import errno
+import io
 import os
 import subprocess
 import sys
@@ -193,7 +194,13 @@ def test_closed_streams(monkeypatch, capsys):
     status, _, err = run(capsys, "translate", "--workdir=x")
     assert (status, "standard input is closed: give a text" in err) == (2, True)
     monkeypatch.setattr(sys, "stdout", None)
-    assert program.main(["--help"]) == 0
+    assert program.main(["--help"]) == 0 and sys.stdout is not None
+
+
+def test_translations_are_utf_8_in_every_locale(monkeypatch):
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(io.BytesIO(), encoding="latin-1"))
+    assert program.main(["translate", "--workdir=none", "je suis"]) == 1  # no such run
+    assert sys.stdout.encoding == "utf-8"
 
 
 def found(weights, tokens, source_tokens):

@@ -47,6 +47,14 @@ def test_parallel_files_and_tsv(tmp_path):
     assert splits.notes == ()
 
 
+def test_names_begin_in_the_users_folder(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    write(tmp_path, **{"a b__tsv": "a\tb\n", "v__tsv": "x\ty\n", "~w__tsv": "v\tw\n"})
+    options = {"train": "~/a b.tsv", "valid": "~/v.tsv", "test": "~w.tsv"}
+    splits = load_pairs(data(tmp_path, **options))
+    assert splits[:3] == ([Pair("a", "b")], [Pair("x", "y")], [Pair("v", "w")])
+
+
 def test_names_with_spaces_stand_in_quotes(tmp_path):
     write(tmp_path, **{"a b__de": "ein Haus\n", "a b__en": "a house\n", "v w__tsv": "x\ty\n"})
     options = {"train": '"a b.de" "a b.en"', "valid": '"v w.tsv"', "test": "v w.tsv"}
@@ -139,7 +147,8 @@ def test_bad_links(tmp_path, links, message):
         ("b.tsv", {"b__tsv": "a\tb\nc d\n"}, r"b\.tsv:2: 1 tab-separated .* at least 2 .*'c d'"),
         ("b.tsv", {"b__tsv": b"a\tb\nc\t\xe9\n"}, r"b\.tsv:2: not UTF-8 .* -f latin1"),
         ("b.tsv", {"b__tsv": "a\tb\n".encode("utf-16")}, r"b\.tsv:1: not UTF-8 .* -f utf-16"),
-        ("b.tsv", {"b__tsv": "a\tb\n".encode("utf-16-le")}, r"b\.tsv:1: .*NUL.* -f utf-16"),
+        ("b.tsv", {"b__tsv": "a\tb\n".encode("utf-16-le")}, r"b\.tsv:1: a NUL .* -f utf-16"),
+        ("b.tsv", {"b__tsv": b"a\tb\nc\td\0e\nf\tg\n"}, r"b\.tsv:2: a NUL .* tr -d '\\000'"),
         ("v.tsv/b.tsv", {}, r"data\.train: .*b\.tsv cannot be read: Not a directory"),
         ("b__.gz", {}, r"does not exist"),
     ],

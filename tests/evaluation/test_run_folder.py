@@ -1,5 +1,7 @@
 """A run's folder: what is refused there, and what a start that failed leaves."""
 
+import json
+
 import pytest
 
 from seq2seq_jax import config as configs
@@ -40,8 +42,24 @@ def test_other_data_than_in_training_are_refused(config, tmp_path, capsys):
             act()
     (tmp_path / "my pairs.tsv").write_text(pairs(40))
     assert run.load_run(folder).evaluate("test", ["greedy"]) == before
-    (folder / "vocabulary" / "pairs.json").unlink()  # a run of an earlier version
+    checksums = folder / "vocabulary" / "pairs.json"
+    whole = json.loads(checksums.read_text())
+    # Of earlier versions: without links, or none at all.
+    checksums.write_text(json.dumps({part: whole[part] for part in ("train", "valid", "test")}))
     assert run.load_run(folder).evaluate("test", ["greedy"]) == before
+    checksums.unlink()
+    assert run.load_run(folder).evaluate("test", ["greedy"]) == before
+
+
+def test_a_run_that_would_be_refused_today_is_loaded(config, tmp_path):
+    folder = tmp_path / "run"
+    run.train(config, folder)
+    stored = json.loads((folder / "config.json").read_text())
+    stored["evaluation"] |= {"length_penalty": "power", "length_alpha": 12.0}
+    (folder / "config.json").write_text(json.dumps(stored))
+    assert run.load_run(folder).step
+    with pytest.raises(InputError, match="length_alpha"):
+        run.load_run(folder, evaluation={"beam": 2})
 
 
 def test_metrics_of_a_folder_that_may_not_be_written_are_given(
@@ -54,7 +72,7 @@ def test_metrics_of_a_folder_that_may_not_be_written_are_given(
     monkeypatch.setattr(run.os, "access", lambda path, mode: False)
     assert trained.evaluate("valid", ["greedy"]) == kept
     assert not (folder / "predictions" / "valid.json").exists()
-    assert f"{folder} may not be written" in capsys.readouterr().err
+    assert f"{folder / 'predictions'} may not be written" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -85,6 +85,16 @@ def test_searches_of_the_same_trainings_have_no_test_over_seeds(two):
     assert note in diff.notes
 
 
+def test_a_key_that_one_version_lacks_is_no_other_search(two):
+    new, old = two
+    for side, own in ((new, {"beam": 1, "block_ngrams": 0}), (old, {"beam": 1})):
+        for seed in (0, 1):
+            path = side.folders["score=none", seed] / "config.json"
+            path.write_text(json.dumps(json.loads(path.read_text()) | {"evaluation": own}))
+    (found,) = (x for x in compare_sweeps(new, old, ["bleu"]).lines if "none" in x.difference.cell)
+    assert found.difference.p_seeds is not None
+
+
 def test_metrics_of_one_sweep_alone_are_named(two):
     new, old = two
     for seed in (0, 1):

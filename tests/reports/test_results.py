@@ -234,8 +234,10 @@ def test_files_of_another_form_end_no_report(tmp_path, monkeypatch, file, conten
     ],
 )
 def test_what_is_not_read_there_ends_no_report_either(tmp_path, monkeypatch, file, content):
-    fake_sweep.write_sweep(tmp_path, {"a": {}})
-    fake_sweep.write_run(tmp_path / "a" / "seed0", hypotheses=["x"], done=fake_sweep.done())
+    fake_sweep.write_sweep(tmp_path, {"a": {}, "b": {}})
+    for cell in "ab":
+        run = tmp_path / cell / "seed0"
+        fake_sweep.write_run(run, hypotheses=["x"], done=fake_sweep.done())
     fake_sweep.write_run(tmp_path / "a" / "seed1")
     (tmp_path / file).write_text(json.dumps(content) + "\n")
     monkeypatch.setattr("seq2seq_jax.reports.report.PICTURES", ())

@@ -42,14 +42,21 @@ def test_what_is_past_the_budget_is_left_out_and_counted(results, monkeypatch):
     whole = translations.translations_html({}, tested)
     assert "0 chosen sentences and the first 6 of the test set" in whole
     one = len(translations.translations_html({}, dict(list(tested.items())[:1])))
-    monkeypatch.setattr(translations, "BUDGET", 2 * one)
+    monkeypatch.setattr(translations, "BUDGET", 5 * one)
     less = translations.translations_html({}, tested)
     kept = less.count('<div class="sentence"')
     assert 0 < kept < 6
-    assert f"the first 6 of the test set, but for {6 - kept} that are too long" in less
+    assert f"the first {kept} of the test set. A row" in less
     assert less.count("<option>") == kept
+    first, *others = tested
+    long = {("a " * 5 * one, first[1]): tested[first]} | {name: tested[name] for name in others[:1]}
+    skipped = translations.translations_html({}, long)
+    assert "the first 2 of the test set, but for 1 that are too long" in skipped
+    assert skipped.count('<div class="sentence"') == 1
     monkeypatch.setattr(translations, "BUDGET", 0)
-    assert translations.translations_html({}, tested) == ""
+    nothing = '<p class="caption">All 6 test sentences are too long for this page.</p>\n'
+    assert translations.translations_html({}, tested) == nothing
+    assert translations.translations_html({}, {}) == ""
 
 
 def test_weights_and_gold_links_of_an_alignment():

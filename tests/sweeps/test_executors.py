@@ -22,6 +22,8 @@ def save(*_):
     (folder / "saved").touch()
     sys.exit(143)
 signal.signal(signal.SIGTERM, save)
+if cell == "resumed":
+    print("going on from the checkpoint of step 40", flush=True)
 print("step 50/200  1.0 steps/s", flush=True)
 started = time.time()
 if cell == "bad":
@@ -211,12 +213,10 @@ def test_a_folder_that_is_gone_stops_no_other(make_runs):
 
 
 def test_the_time_left_counts_from_where_a_run_went_on(make_runs, monkeypatch):
-    fresh, resumed = make_runs("a", "b")
-    (resumed.folder / "checkpoints" / "last" / "40").mkdir(parents=True)
-    children = [child.Child([run]) for run in (fresh, resumed)]
-    assert [one.first for one in children] == [0, 40]
+    children = [child.Child([run]) for run in make_runs("fresh", "resumed")]
     for one in children:
         one.wait()
+    assert [one.first() for one in children] == [0, 40]
     now = progress.time.monotonic()
     estimate = progress.Estimate(2)
     monkeypatch.setattr(progress.time, "monotonic", lambda: now + 60)
@@ -224,6 +224,9 @@ def test_the_time_left_counts_from_where_a_run_went_on(make_runs, monkeypatch):
     standing = estimate.standing(children)  # both at 50 of 200, of which 60 were made in a minute
     assert standing.steps_per_second == pytest.approx(1)
     assert standing.seconds_left == pytest.approx(300)
+    estimate.skip(1)
+    assert estimate.standing(children).share == pytest.approx(0.75)
+    assert progress.Estimate(0).standing([]).share == 0
 
 
 def test_an_error_of_the_sweep_itself_stops_the_children(make_runs, monkeypatch):
@@ -303,6 +306,9 @@ def test_an_old_log_is_no_progress(make_runs):
     assert process.step() in [(0, 0), (50, 200)]
     process.wait()
     assert process.step() == (50, 200)
+    (run.folder / "log.txt").rename(run.folder / "old.txt")
+    assert process.step() == (0, 0)
+    (run.folder / "old.txt").rename(run.folder / "log.txt")
     assert (run.folder / "log.txt").read_text().startswith("step 200/200\n")
 
 

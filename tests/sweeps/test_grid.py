@@ -69,7 +69,9 @@ def test_a_cell_may_name_itself():
     points = [{"sweep.cell": name, "a.b": i} for i, name in enumerate(["best, no dropout", ""])]
     assert grid.cell_names([*points, {"a.b": 2}]) == ["best,-no-dropout", "b=1", "b=2"]
     (long,) = grid.cell_names([{"sweep.cell": "語" * 90}])
-    assert len(long.encode()) <= grid.LONGEST and long.startswith("語")
+    assert 250 < len(long.encode()) <= grid.LONGEST_BYTES and long.startswith("語")
+    (fits,) = grid.cell_names([{"sweep.cell": "語" * 80}])
+    assert fits == "語" * 80
     with pytest.raises(InputError, match=r"sweep\.cell = '\.\.': no name of a folder"):
         grid.cell_names([{"sweep.cell": ".."}])
 
