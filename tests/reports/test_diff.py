@@ -68,31 +68,25 @@ def test_what_was_set_otherwise_and_what_is_missing_is_said(two):
     assert "| score=general | 40.0 ± 14.1 † |" in text
 
 
-def test_searches_of_the_same_trainings_have_no_test_over_seeds(two):
-    """But the same config again has one: another version of the code may have made it."""
+@pytest.mark.parametrize(
+    ("there", "here", "searched"),
+    [
+        ({"beam": 1}, {"beam": 5}, True),
+        ({"beam": 1}, {"beam": 1}, False),  # another version of the code may have made it
+        ({"beam": 1}, {"beam": 1, "block_ngrams": 0}, False),  # which may lack a key
+    ],
+)
+def test_searches_of_the_same_trainings_have_no_test_over_seeds(two, there, here, searched):
     new, old = two
-    found = {
-        line.difference.cell: line.difference for line in compare_sweeps(new, old, ["bleu"]).lines
-    }
-    assert found["score=none"].p_seeds is not None
-    for seed in (0, 1):
-        path = new.folders["score=none", seed] / "config.json"
-        path.write_text(json.dumps(json.loads(path.read_text()) | {"evaluation": {"beam": 5}}))
-    diff = compare_sweeps(new, old, ["bleu"])
-    (found,) = (x for x in diff.lines if "none" in x.difference.cell)
-    assert found.difference.p_seeds is None
-    note = "score=none: no test over seeds (the same trainings, searched otherwise)"
-    assert note in diff.notes
-
-
-def test_a_key_that_one_version_lacks_is_no_other_search(two):
-    new, old = two
-    for side, own in ((new, {"beam": 1, "block_ngrams": 0}), (old, {"beam": 1})):
+    for side, own in ((new, here), (old, there)):
         for seed in (0, 1):
             path = side.folders["score=none", seed] / "config.json"
             path.write_text(json.dumps(json.loads(path.read_text()) | {"evaluation": own}))
-    (found,) = (x for x in compare_sweeps(new, old, ["bleu"]).lines if "none" in x.difference.cell)
-    assert found.difference.p_seeds is not None
+    diff = compare_sweeps(new, old, ["bleu"])
+    (found,) = (x for x in diff.lines if x.difference.cell == "score=none")
+    assert (found.difference.p_seeds is None) == searched
+    note = "score=none: no test over seeds (the same trainings, searched otherwise)"
+    assert (note in diff.notes) == searched
 
 
 def test_metrics_of_one_sweep_alone_are_named(two):
