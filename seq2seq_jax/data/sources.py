@@ -17,6 +17,7 @@ from seq2seq_jax.types import InputError, Pair, Splits
 
 TFDS = "tfds:"
 GZIP = b"\x1f\x8b"
+NUL = "a NUL character"
 NAMES = re.compile(r'"([^"]+)"|(\S+)')
 
 
@@ -143,13 +144,13 @@ def _what_is_no_text(path: Path, content: bytes, lines: Sequence[bytes]) -> str:
     if content.startswith(boms) or content.count(b"\0") > len(content) // 4:
         fix = "iconv -f utf-16 -t utf-8"
     else:
-        fix = "tr -d '\\000'" if b"\0" in lines[number - 1] else "iconv -f latin1 -t utf-8"
+        fix = "tr -d '\\000'" if reason == NUL else "iconv -f latin1 -t utf-8"
     return f"{path}:{number}: {reason}: convert the file, for example with {fix}"
 
 
 def _no_text(line: bytes) -> str:
     try:
-        return "a NUL character" if "\0" in line.decode("utf-8") else ""
+        return NUL if "\0" in line.decode("utf-8") else ""
     except UnicodeDecodeError as error:
         return f"not UTF-8 ({error})"
 

@@ -212,15 +212,12 @@ def _is_prediction(line: Mapping[str, Any]) -> bool:
     """Whether it is of the form that this version writes, and its parts are of one size."""
     if not fits(line, PREDICTION) or line.get("references") == []:
         return False
-    size = len(line["source_tokens"])
-    rows = line["alignment"] if line["alignment"] is not None else line["hypothesis_tokens"]
-    return (
+    rows, size = line["alignment"], len(line["source_tokens"])
+    aligned = rows is None or (
         len(rows) == len(line["hypothesis_tokens"])
-        and all(
-            len(row) == size and {*map(type, row)} <= NUMBERS for row in line["alignment"] or []
-        )
-        and all(len(link) == 2 for link in line["gold"] or [])
+        and all(len(row) == size and {*map(type, row)} <= NUMBERS for row in rows)
     )
+    return aligned and all(len(link) == 2 for link in line["gold"] or [])
 
 
 def _is_tested(line: Mapping[str, Any]) -> bool:

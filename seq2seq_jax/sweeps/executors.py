@@ -41,10 +41,11 @@ def local(jobs: Sequence[Job], workers: int = 1, flags: Sequence[str] = ()) -> l
                         try:
                             child = running[worker] = Child(job, flags, memory)
                         except FileNotFoundError as error:  # the folder was removed meanwhile
-                            for run in job:
+                            left = _to_do(job)
+                            progress.skip(len(left))
+                            for run in left:
                                 outcomes.append(fail(run, 0.0, f"error: {error}"))
                                 progress.report(outcomes[-1])
-                            progress.skip(len(job))
                             continue
                         if shares:
                             _bind(child.pid, shares[worker])
