@@ -45,7 +45,7 @@ def get_config() -> ml_collections.ConfigDict:
     data.target = _side()
     data.joint_vocabulary = False  # one vocabulary for both sides, by the options of the source
     data.batch_size = 64  # sentences, over all devices
-    data.buckets = 4  # batch shapes at most
+    data.buckets = 4  # batch shapes at most; many make batches of like lengths: benchmarks/tried.md
     data.order = "seed"  # seed | shared: of the batches, by the root seed or by data.seed
     data.workers = 0  # worker processes that prepare batches; 0 = this process does
     data.prefetch = 16  # batches prepared ahead, by workers or, beside an accelerator, by threads
