@@ -18,7 +18,7 @@ import csv
 import gc
 import os
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -170,6 +170,16 @@ def write(rows: Sequence[Mapping[str, Any]], stem: Path) -> tuple[Path, Path]:
     return table, picture
 
 
+def of_other_axes(table: Path, axes: Collection[str]) -> list[dict[str, Any]]:
+    """The rows of a table that is there already, if any, but for these axes."""
+    if not table.exists():
+        return []
+    with table.open(encoding="utf-8") as file:
+        rows = [row for row in csv.DictReader(file) if row["axis"] not in axes]
+    kinds = {"axis": str, "value": int}
+    return [{key: kinds.get(key, float)(text) for key, text in row.items()} for row in rows]
+
+
 def main() -> None:
     start = time.perf_counter()
     use_cores()  # before JAX begins, which the next line lets it
@@ -192,6 +202,8 @@ def main() -> None:
             f"(alone the products take {share:.0%}), {row['temporary_mib']:8,.1f} MiB temporary",
             flush=True,
         )
+    rows += of_other_axes(flags.folder / f"{platform}.csv", chosen)
+    rows.sort(key=lambda row: [*possible].index(row["axis"]))
     written = " and ".join(str(path) for path in write(rows, flags.folder / platform))
     print(f"wrote {written} after {time.perf_counter() - start:.0f} s")
 

@@ -103,7 +103,7 @@ PLAIN = {
     "branch": Plain(either, "worth_a_branch", lambda numbers: False),
     "in_turn": Plain(mesh, "in_turn", lambda: False),
     "rests": Plain(step, "unless", lambda ended, make, nothing: make()),
-    "forced": Plain(measured_step, "is_forced", lambda config: False),
+    "forced": Plain(measured_step, "is_forced", lambda config, step=0: False),
     "matrices": Plain(layers, "product", product),
     "bfloat16": Plain(workloads, "make_config", in_float32),
     "narrow_slopes": Plain(layers, "multiply_narrow", layers._multiply),

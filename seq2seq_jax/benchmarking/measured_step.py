@@ -27,10 +27,10 @@ class MeasuredStep(CompiledStep):
         return count_products(program.jaxpr.jaxpr, blocks)
 
 
-def first_hyper(config) -> Hyper:
-    """The numbers of the first update, at the full learning rate."""
-    return make_hyper(config, config.train.learning_rate, ratio_at(config.teacher_forcing, 0))
+def hyper_at(config, step: int = 0) -> Hyper:
+    """The numbers of an update, at the full learning rate."""
+    return make_hyper(config, config.train.learning_rate, ratio_at(config.teacher_forcing, step))
 
 
-def is_forced(config) -> bool:
-    return ratio_at(config.teacher_forcing, 0) >= 1
+def is_forced(config, step: int = 0) -> bool:
+    return ratio_at(config.teacher_forcing, step) >= 1

@@ -7,9 +7,10 @@ from typing import Any
 
 import jax
 import numpy as np
+from jaxtyping import Int
 from ml_collections import ConfigDict
 
-from seq2seq_jax.benchmarking.measured_step import MeasuredStep, first_hyper, is_forced
+from seq2seq_jax.benchmarking.measured_step import MeasuredStep, hyper_at, is_forced
 from seq2seq_jax.benchmarking.products import Products
 from seq2seq_jax.models.seq2seq import initializer
 from seq2seq_jax.rng import named
@@ -26,12 +27,10 @@ class Members:
     """A compiled `step` and what it is called with, its `state` among that.
 
     One run trains as always, several in one program: on one batch for all where it is `shared`,
-    else on stacked ones. `forced`: the path that it takes; that of the first update if None.
+    else on stacked ones. Its path and its numbers are those of update `step`.
     """
 
-    def __init__(
-        self, lanes: Sequence[Lane], graphdef, *, shared: bool = False, forced: bool | None = None
-    ):
+    def __init__(self, lanes: Sequence[Lane], graphdef, *, shared: bool = False, step: int = 0):
         configs = [lane.config for lane in lanes]
         first, alone = configs[0], len(lanes) == 1
         devices = devices_for_runs(lanes[0].state.params)
@@ -39,13 +38,14 @@ class Members:
         make_step = partial(make_train_step, first, graphdef, make_optimizer(first.train))
         self.step = MeasuredStep(layout.step(make_step), layout.sharding)
         self.place, self.shards = layout.place_batch, layout.shards
+        self.parts = first.train.accumulation
         (self.vocabulary,) = lanes[0].state.params["decoder"]["output_bias"].shape
         self.state = layout.place([lane.state for lane in lanes])
         self._rest = (
-            layout.place([first_hyper(config) for config in configs]),
+            layout.place([hyper_at(config, step) for config in configs]),
             layout.place([lane.key for lane in lanes]),
         )
-        self._forced = is_forced(first) if forced is None else forced
+        self._forced = all(is_forced(config, step) for config in configs)
 
     def update(self, batch: Batch) -> None:
         """One update, dispatched, on a batch that `place` has put onto the devices."""
@@ -77,10 +77,19 @@ class Members:
         of tokens: as many as a batch without padding has, or one for each lane, if None."""
         if blocks is None:
             full_BT = np.full(batch.target_BT.shape[-2:], EOS)
-            blocks, _ = loss_blocks(full_BT, self.vocabulary, self.shards)
+            blocks, _ = self.loss_blocks(full_BT)
         arguments = self.state, self.place(batch), *self._rest
-        own = self.step.products(*arguments, forced=self._forced, blocks=blocks / self.shards)
+        each = blocks / (self.shards * self.parts)
+        own = self.step.products(*arguments, forced=self._forced, blocks=each)
         return {product: self._devices() * count for product, count in own.items()}
+
+    def loss_blocks(self, target_BT: Int[np.ndarray, "B T"]) -> tuple[int, int]:
+        """(blocks, target positions in them) of the losses of an update: each device has one for
+        each of its micro-batches."""
+        rows, positions = target_BT.shape
+        micro = target_BT.reshape(self.shards, -1, self.parts, positions).swapaxes(1, 2)
+        loops = self.shards * self.parts
+        return loss_blocks(micro.reshape(rows, positions), self.vocabulary, loops)
 
     def _devices(self) -> int:
         return len(self.state.step.sharding.device_set)

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
+from seq2seq_jax.benchmarking.measured_step import is_forced
 from seq2seq_jax.benchmarking.members import Members
 from seq2seq_jax.benchmarking.training import shape_of
 from seq2seq_jax.config_signature import read_together
@@ -16,7 +17,6 @@ from seq2seq_jax.data.buckets import Shape
 from seq2seq_jax.evaluation.assembly import Assembly, order_seed
 from seq2seq_jax.training.loop import total_steps
 from seq2seq_jax.training.member import Lane
-from seq2seq_jax.training.teacher_forcing import ratio_at
 from seq2seq_jax.types import PAD
 
 ROUNDS = 5  # updates that are timed, of one run and of all in turn
@@ -36,12 +36,10 @@ def measure_population(folders: Sequence[Path]) -> dict[str, Any]:
     parts = Assembly(own[0], folders)
     batches = [parts.batches.with_seed(order_seed(config)) for config in own]
     lanes = [Lane(config, jax.device_get(parts.params(config.seed))) for config in own]
-    # Which path the first update takes, and which one the last of a long run.
-    first, last = (
-        all(ratio_at(config.teacher_forcing, n) >= 1 for config in own) for n in (0, 1 << 30)
-    )
-    found = time_population(lanes, parts.graphdef, batches, ROUNDS, 1, forced=last)
     updates = total_steps(own[0].train, parts.batches.per_epoch)
+    late = max(updates - 1, 0)  # a ratio that falls has fallen
+    first, last = (all(is_forced(config, step) for config in own) for step in (0, late))
+    found = time_population(lanes, parts.graphdef, batches, ROUNDS, 1, step=late)
     answer: dict[str, Any] = {
         "members": len(own),
         "updates": updates,
@@ -86,19 +84,19 @@ def time_population(
     rounds: int,
     updates: int,
     *,
-    forced: bool | None = None,
+    step: int = 0,
 ) -> Measured:
     """Times runs in one program and alone, in turn: so many updates of each a round.
 
     Both programs are compiled for one batch shape, the one that an epoch spends most positions on,
-    and see the runs' own batches. `forced`: the path; that of the first update if None.
+    and see the runs' own batches. Their updates are as update `step` of the runs.
     """
     shared = len({each.seed for each in batches}) == 1
     chosen, share = typical(batches[0])
     sources = batches[0], batches[0] if shared else StackedBatches(batches)
     programs = (
-        Members(lanes[:1], graphdef, forced=forced),
-        Members(lanes, graphdef, shared=shared, forced=forced),
+        Members(lanes[:1], graphdef, step=step),
+        Members(lanes, graphdef, shared=shared, step=step),
     )
     for program, source in zip(programs, sources, strict=True):
         program.seconds([source[chosen[0]]])  # compiles

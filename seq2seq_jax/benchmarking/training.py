@@ -14,7 +14,6 @@ from seq2seq_jax.benchmarking.peers import Peers
 from seq2seq_jax.benchmarking.products import operations, seconds_alone
 from seq2seq_jax.data.batching import Batches, make_iterator, padding_share
 from seq2seq_jax.data.buckets import Shape
-from seq2seq_jax.training.losses import loss_blocks
 from seq2seq_jax.training.member import Lane
 from seq2seq_jax.types import PAD, Batch
 
@@ -130,7 +129,7 @@ def time_window(run: Members, batches: Iterable[Batch]) -> Window:
         real = int((batch.target_BT != PAD).sum())
         targets += real
         positions += batch.source_BS.size + batch.target_BT.size
-        blocks, in_blocks = loss_blocks(batch.target_BT, run.vocabulary, run.shards)
+        blocks, in_blocks = run.loss_blocks(batch.target_BT)
         compared += in_blocks
         programs[shape_of(batch), blocks] += 1
         asked = time.perf_counter()

@@ -11,6 +11,7 @@ from seq2seq_jax import config as configs
 from seq2seq_jax.data import Vocabulary, load_data
 from seq2seq_jax.data.batching import Batches, choose_buckets, lengths
 from seq2seq_jax.data.buckets import Shape
+from seq2seq_jax.evaluation.assembly import order_seed
 from seq2seq_jax.types import EOS, SPECIALS, Batch, InputError
 
 EXAMPLES = 29_000  # as many as Multi30k has
@@ -173,7 +174,7 @@ def make_batches(examples: Examples, config: ConfigDict) -> Batches:
     rows = config.data.batch_size
     pairs = lengths(examples.source, examples.target)
     shapes = choose_buckets(pairs, config.data.buckets, rows)
-    return Batches(examples.source, examples.target, shapes, rows, config.seed)
+    return Batches(examples.source, examples.target, shapes, rows, order_seed(config))
 
 
 def parse_shape(text: str) -> Shape:

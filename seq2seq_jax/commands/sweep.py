@@ -89,7 +89,8 @@ def main(arguments: Sequence[str]) -> int:
     measure = partial(population.measure_in_child, flags=passed)
 
     def arrange(runs: list[runner.Run]) -> list[runner.Job]:
-        groups = population.plan(runs, values.population, values.members, measure)
+        with executors.interruptible():  # ends the process that measures, too
+            groups = population.plan(runs, values.population, values.members, measure)
         if any(len(group.runs) > 1 for group in groups):
             print(population.describe(groups), file=sys.stderr, flush=True)
         return [job for group in groups for job in group.jobs]

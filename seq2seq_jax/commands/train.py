@@ -10,10 +10,13 @@ folders, as a sweep prepares them, train as one program where the runs differ in
 
 import contextlib
 import json
+import os
 import signal
 import sys
+import threading
 from collections.abc import Generator, Sequence
 from pathlib import Path
+from typing import Any
 
 from absl import flags
 from ml_collections import ConfigDict
@@ -63,7 +66,7 @@ def main(arguments: Sequence[str]) -> int:
     config = resolve(values.config, folders[0], overrides) if len(folders) == 1 else None
     try:
         with contextlib.ExitStack() as stack:
-            stack.enter_context(_ends_at_sigterm())
+            stack.enter_context(_ends_by_signals())
             for folder in folders:
                 stack.enter_context(claims.claim(folder))
             keep_memory_for((config or configs.read(folders[0] / "config.json")).model)
@@ -76,17 +79,30 @@ def main(arguments: Sequence[str]) -> int:
 
 
 @contextlib.contextmanager
-def _ends_at_sigterm() -> Generator[None]:
-    """SIGTERM ends the process by an exception, which gives its claims back: from another machine
-    nobody can see that it is gone. While the loop trains, the signal is the loop's."""
+def _ends_by_signals() -> Generator[None]:
+    """SIGTERM ends the process by an exception, as Ctrl-C does, which gives its claims back: from
+    another machine nobody can see that it is gone. While the loop trains, signals are the loop's.
+
+    Python drops an exception that comes up in a callback, and JAX has one whenever garbage is
+    collected: then the signal comes once more.
+    """
 
     def end(number: int, frame: object) -> None:
         raise SystemExit(128 + number)
 
-    before = signal.signal(signal.SIGTERM, end)
+    def once_more(dropped: Any) -> None:
+        numbers = {SystemExit: signal.SIGTERM, KeyboardInterrupt: signal.SIGINT}
+        if number := numbers.get(dropped.exc_type):
+            threading.Timer(0.1, os.kill, (os.getpid(), number)).start()
+        else:
+            hook(dropped)
+
+    before, hook = signal.signal(signal.SIGTERM, end), sys.unraisablehook
+    sys.unraisablehook = once_more
     try:
         yield
     finally:
+        sys.unraisablehook = hook
         signal.signal(signal.SIGTERM, before)
 
 

@@ -49,8 +49,8 @@ def define() -> flags.FlagValues:
     flags.DEFINE_integer(
         "n_best",
         0,
-        "JSON lines with so many translations of each source, best first, or as they were drawn;"
-        " 0: text, the best one.",
+        "JSON lines with so many translations of each source, as many as the beam at most, best"
+        " first; or, with --sample, as they were drawn. 0: text, the best one.",
         0,
         flag_values=values,
     )

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from seq2seq_jax.config import PROJECT
+from seq2seq_jax.sweeps import claims
 from seq2seq_jax.sweeps.runner import Outcome, Run, fail
 from seq2seq_jax.training.logs import LOG
 
@@ -30,7 +31,8 @@ class Child:
         self._left = [run for run in runs if not (run.folder / "DONE").exists()]
         self.size = len(self._left)  # the others only keep their lanes
         for run in self._left:
-            (run.folder / "FAILED").unlink(missing_ok=True)
+            if not claims.holder(run.folder):  # who holds it says itself how the run ended
+                (run.folder / "FAILED").unlink(missing_ok=True)
         self._started = time.monotonic()
         self._told = False
         self._log = runs[0].folder / LOG  # the other members log their own progress
@@ -99,10 +101,12 @@ class Child:
     def _error(self, code: int | None) -> str:
         """The traceback or message that the child ended with, and how it ended."""
         text = self._text(20_000)
+        by_signal = code is not None and code < 0
         starts = [text.rfind(mark) for mark in ("Traceback (most recent call last)", "error: ")]
-        if max(starts) >= 0:
+        # After a signal such words are another process's, which found the folder taken.
+        if max(starts) >= 0 and not by_signal:
             return text[min(start for start in starts if start >= 0) :].strip()
-        ended = f"signal {-code}" if code and code < 0 else f"exit status {code}"
+        ended = f"signal {-code}" if by_signal else f"exit status {code}"
         if code == -signal.SIGKILL:
             ended += " (killed; out of memory?)"
         return "\n".join([*text.splitlines()[-20:], f"ended by {ended}, see {self._log}"])

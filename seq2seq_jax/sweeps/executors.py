@@ -32,7 +32,7 @@ def local(jobs: Sequence[Job], workers: int = 1, flags: Sequence[str] = ()) -> l
     # Together the workers take the memory of an accelerator that one process would take alone.
     memory = {"XLA_PYTHON_CLIENT_MEM_FRACTION": f"{0.9 / workers:.2f}"} if workers > 1 else {}
     running: dict[int, Child] = {}  # worker -> what it trains
-    with _interruptible(), make_progress(_count(jobs)) as progress:
+    with interruptible(), make_progress(_count(jobs)) as progress:
         try:
             while waiting or running:
                 for worker in range(workers):
@@ -81,7 +81,7 @@ def slurm(
       parameters: for submitit's AutoExecutor, as `{"timeout_min": 60, "slurm_partition": "gpu"}`.
       cluster: `slurm`, or what else submitit knows (`local`).
 
-    After Ctrl-C the jobs go on; their runs come back as `queued`.
+    After Ctrl-C (or SIGTERM, SIGHUP) the jobs go on; their runs come back as `queued`.
     """
     if not jobs:
         return []
@@ -100,7 +100,7 @@ def slurm(
         raise InputError(f"submitit did not take the jobs: {error}") from error
     left = dict(zip(submitted, map(_to_do, jobs), strict=True))
     outcomes: list[Outcome] = []
-    with make_progress(_count(jobs)) as progress:
+    with interruptible(), make_progress(_count(jobs)) as progress:
         ids = ", ".join(job.job_id for job in submitted)
         progress.say(f"submitted {len(submitted)} jobs: {ids}")
         try:
@@ -180,7 +180,7 @@ def _stop(children: Sequence[Child]) -> list[Outcome]:
 
 
 @contextmanager
-def _interruptible() -> Generator[None]:
+def interruptible() -> Generator[None]:
     """SIGTERM and SIGHUP end the sweep as Ctrl-C does; ignored signals, as under nohup, stay so."""
     if threading.current_thread() is not threading.main_thread():
         yield

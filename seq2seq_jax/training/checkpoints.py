@@ -131,7 +131,11 @@ def restore_best(folder: Path, like: Any) -> Saved:
     `like` holds anything with shape and dtype. Raises InputError where there are none, or they
     are damaged, or belong to another model.
     """
-    (saved,) = _read_newest(Path(folder).absolute() / "best", 1, like, "")
+    way_out = (
+        f"; for the one before it delete the newest folder of {Path(folder) / 'last'}, and DONE if "
+        "there is one, and give the training's command again"
+    )
+    (saved,) = _read_newest(Path(folder).absolute() / "best", 1, like, "", way_out)
     return saved
 
 
@@ -154,7 +158,9 @@ def restore_average(folder: Path, like: Any, count: int, part: str = "params") -
     return Saved(newest[-1].step, mean, {})
 
 
-def _read_newest(folder: Path, count: int, like: Any, prefix: str) -> list[Saved]:
+def _read_newest(
+    folder: Path, count: int, like: Any, prefix: str, way_out: str = ""
+) -> list[Saved]:
     """The last `count` planned checkpoints, oldest first: of each what begins with `prefix`."""
     if not folder.is_dir():
         raise InputError(f"{folder} does not exist: nothing has been evaluated there yet")
@@ -172,7 +178,7 @@ def _read_newest(folder: Path, count: int, like: Any, prefix: str) -> list[Saved
                     found.append(_load(manager, step, like, prefix))
             except Exception as error:
                 raise InputError(
-                    f"the checkpoint {folder / str(step)} cannot be read: {_reason(error)}"
+                    f"the checkpoint {folder / str(step)} cannot be read: {_reason(error)}{way_out}"
                 ) from error
     return found[::-1]
 

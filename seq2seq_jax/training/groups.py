@@ -158,6 +158,11 @@ def _read(folder: Path) -> dict[str, Any]:
         return json.loads((folder / NAME).read_text(encoding="utf-8"))
     except FileNotFoundError:
         return {}
+    except ValueError as error:
+        raise InputError(
+            f"{folder / NAME} cannot be read ({error}): it said which runs train with this one; "
+            "delete it, and the others of the group tell, or, with the whole folder, begin anew"
+        ) from error
 
 
 def _refusal(folder: Path, group: Sequence[Path], out: str) -> InputError:

@@ -9,9 +9,11 @@ import numpy as np
 import pytest
 
 from seq2seq_jax.benchmarking import benchmark, machine, training, workloads
-from seq2seq_jax.benchmarking.members import Members
+from seq2seq_jax.benchmarking.members import Members, make_lanes
+from seq2seq_jax.benchmarking.products import operations
 from seq2seq_jax.benchmarking.translation import never_ending
 from seq2seq_jax.data.batching import Batches
+from seq2seq_jax.training import losses
 from seq2seq_jax.types import EOS, PAD
 from tests.benchmarking.tiny import TINY
 from tests.small import small_model
@@ -58,7 +60,8 @@ class Untrained(Members):
     """Keeps what it would learn from."""
 
     def __init__(self):
-        self.seen, self.state, self.shards, self.vocabulary = [], None, 1, 8
+        self.seen, self.state, self.vocabulary = [], None, 8
+        self.shards = self.parts = 1
 
     def place(self, batch):
         return "placed", batch
@@ -75,6 +78,21 @@ def test_a_window_counts_tokens_without_padding():
     assert window[2:] == (8, 16, 32, 16, {((4, 4), 1): 2})
     assert 0 < window.waited < window.seconds
     assert (batch.source_BS != PAD).sum() == 4
+
+
+def test_micro_batches_change_no_number_of_operations(monkeypatch):
+    """Each has a loss of its own, of fewer blocks."""
+    monkeypatch.setattr(losses, "FEW", 0)
+    monkeypatch.setitem(losses.BLOCK, "cpu", 4)
+    found = set()
+    for parts in (1, 2, 4):
+        config = workloads.make_config("g2p", {**TINY, "train.accumulation": parts})
+        graphdef, lanes = make_lanes([config], (9, 11))
+        members = Members(lanes, graphdef)
+        batch = workloads.full_batch((9, 11), 8, (5, 6))
+        assert members.loss_blocks(batch.target_BT) == (12, 48)
+        found.add(operations(members.products(batch)))
+    assert len(found) == 1
 
 
 @pytest.mark.parametrize(

@@ -66,3 +66,7 @@ def test_a_point_of_two_axes_is_measured_once_and_all_is_written(monkeypatch, tm
     assert picture.read_bytes().startswith(b"\x89PNG")
     titles = [panel.get_title(loc="left") for panel in growth.draw(rows).axes[:2]]
     assert titles == ["batch", "length"]
+
+    # Of an axis that is measured by itself the others keep what they had.
+    assert growth.of_other_axes(table, {"batch"}) == rows[2:]
+    assert growth.of_other_axes(tmp_path / "none.csv", {"batch"}) == []

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import pytest
 from flax import nnx
 
-from seq2seq_jax.benchmarking.measured_step import MeasuredStep, first_hyper
+from seq2seq_jax.benchmarking.measured_step import MeasuredStep, hyper_at
 from seq2seq_jax.models.seq2seq import build
 from seq2seq_jax.training.member import Lane
 from seq2seq_jax.training.optimizers import make_optimizer
@@ -43,7 +43,7 @@ def step_bytes(name, positions, targets):
     def arguments(params):
         lane = Lane(config, params)
         batch = [jnp.zeros(shape, jnp.int32) for shape in ((B, positions), (B, targets), B)]
-        return lane.state, Batch(*batch), first_hyper(config), lane.key
+        return lane.state, Batch(*batch), hyper_at(config), lane.key
 
     step = MeasuredStep(make_train_step(config, graphdef, make_optimizer(config.train), 1), None)
     # Shapes alone: no array is made.

@@ -2,9 +2,13 @@
 
 import json
 
+import jax
+import numpy as np
 import pytest
 
 from seq2seq_jax import config as configs
+from seq2seq_jax.benchmarking import population
+from seq2seq_jax.benchmarking.members import Members
 from seq2seq_jax.benchmarking.population import measure_population
 from seq2seq_jax.sweeps.population import describe, plan, speedup
 from seq2seq_jax.sweeps.runner import Run
@@ -41,8 +45,19 @@ def runs(tmp_path_factory):
     return found
 
 
-def test_what_is_measured(runs):
+def test_what_is_measured(runs, monkeypatch):
+    fed = []
+
+    class Observed(Members):
+        def seconds(self, batches):
+            taken = super().seconds(batches)
+            fed.append(jax.tree.map(np.sum, jax.device_get(self.state.window)))
+            return taken
+
+    monkeypatch.setattr(population, "Members", Observed)
     cost = measure_population([run.folder for run in runs])
+    # The updates are those of the end, when the ratio has fallen to 1 - 0.01 * 27 or so.
+    assert 0.6 < fed[-1]["gold"] / fed[-1]["coins"] < 0.9
     assert json.loads(json.dumps(cost)) == cost
     assert cost["members"] == 4
     assert cost["compilations"] == 4  # two shapes, forced and not

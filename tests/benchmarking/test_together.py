@@ -45,7 +45,7 @@ class FakeMembers:
     temporary_bytes = staticmethod(lambda batch: 0)
     state_bytes = staticmethod(lambda: 0)
 
-    def __init__(self, lanes, graphdef, *, shared=False, forced=None):
+    def __init__(self, lanes, graphdef, *, shared=False, step=0):
         self.lanes, self.shared = lanes, shared
 
     def seconds(self, batches):

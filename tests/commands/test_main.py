@@ -1,8 +1,10 @@
 import errno
 import io
 import os
+import signal
 import subprocess
 import sys
+import time
 
 import numpy as np
 import pytest
@@ -11,6 +13,7 @@ from seq2seq_jax import __main__ as program
 from seq2seq_jax import config as configs
 from seq2seq_jax.commands import report, train, translate
 from seq2seq_jax.decoding.translate import Translation
+from seq2seq_jax.sweeps import population
 from seq2seq_jax.types import EOS, InputError
 
 
@@ -141,6 +144,26 @@ def test_a_dry_run_refuses_what_the_sweep_would(tmp_path, capsys):
     assert status == 1
     assert str(folder) in out
     assert "score=dot/seed0: model.attention.score was 'general' and is now 'dot'" in err
+
+
+def test_a_sweep_that_is_told_to_end_while_it_measures_ends(tmp_path, monkeypatch):
+    """By an exception, as after Ctrl-C, which ends the process that measures."""
+
+    def measure(*_, **__):
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(10)
+
+    monkeypatch.setattr(population, "measure_in_child", measure)
+    arguments = ["--config=configs/quickstart.py", f"--workdir={tmp_path}", "--population=auto"]
+
+    def unheeded(number, frame):
+        raise AssertionError("the sweep does not heed it")
+
+    before = signal.signal(signal.SIGTERM, unheeded)
+    try:
+        assert program.main(["sweep", *arguments]) == 130
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ import time
 import pytest
 
 from seq2seq_jax import config as configs
-from seq2seq_jax.sweeps import child, executors, progress
+from seq2seq_jax.sweeps import child, claims, executors, progress
 from seq2seq_jax.sweeps.runner import Run
 from seq2seq_jax.training import logs
 from seq2seq_jax.types import InputError
@@ -31,6 +31,7 @@ if cell == "bad":
 if cell == "input":
     sys.exit("error: no such file")
 if cell == "killed":
+    print("error: another process found the folder taken", flush=True)
     os.kill(os.getpid(), signal.SIGKILL)
 if cell == "busy":
     sys.exit(75)
@@ -86,6 +87,17 @@ def test_a_failure_stops_no_other(make_runs, capfd):
     assert "started  bad/seed0" in lines
     assert "[1/6] failed   bad/seed0 in 0:00: ValueError: lost the thread" in lines
     assert any("done     good/seed1" in x and "valid/loss 0.25  valid/bleu 80" in x for x in lines)
+
+
+def test_a_run_that_another_process_trains_keeps_its_reason(make_runs):
+    runs = make_runs("busy", "bad")
+    for run in runs:
+        (run.folder / "FAILED").write_text("error: loss is nan\n")
+    with claims.claim(runs[0].folder):
+        assert [outcome.state for outcome in local(runs)] == ["failed", "failed"]
+    found = [(run.folder / "FAILED").read_text() for run in runs]
+    assert found[0] == "error: loss is nan\n"
+    assert found[1].startswith("Traceback")
 
 
 def test_workers_train_at_once_each_on_its_cores(make_runs):

@@ -200,6 +200,17 @@ def test_a_damaged_newest_one_is_reported_and_the_one_before_it_used(tmp_path, s
     assert steps(tmp_path / "last") == [10, 20]
 
 
+def test_a_damaged_best_one_is_named_with_the_way_to_the_one_before(tmp_path, said):
+    two_checkpoints(tmp_path)
+    truncate(tmp_path / "best" / "20")
+    like = make_state(0)
+    with pytest.raises(InputError, match=r"best/20 cannot be read: .*newest folder of .*last, and"):
+        restore_best(tmp_path, like.params)
+    shutil.rmtree(tmp_path / "last" / "20")
+    assert Checkpoints(tmp_path, keep=2).restore(like, said.append).step == 10
+    assert restore_best(tmp_path, like.params).step == 10
+
+
 def test_other_numbers_than_were_saved_are_damage(tmp_path, said, monkeypatch):
     """Whole for Orbax, but not what the checksum was made of."""
     two_checkpoints(tmp_path)

@@ -129,3 +129,9 @@ def test_a_group_is_told_how_it_can_go_on_without_an_emptied_folder(folders):
     save(two)
     with pytest.raises(InputError, match=r"(?s)began alone.* empty that folder"):
         groups.form(folders)
+
+
+def test_a_torn_record_is_named(folders):
+    (folders[0] / groups.NAME).write_text("")
+    with pytest.raises(InputError, match=r"population\.json cannot be read .*delete it"):
+        groups.group_of(folders[0])
