@@ -132,8 +132,8 @@ def restore_best(folder: Path, like: Any) -> Saved:
     are damaged, or belong to another model.
     """
     way_out = (
-        f"; for the one before it delete the newest folder of {Path(folder) / 'last'}, and DONE if "
-        "there is one, and give the training's command again"
+        f"; where it is damaged, delete the newest folder of {Path(folder) / 'last'}, and DONE if "
+        "there is one, and give the training's command again, which takes the one before"
     )
     (saved,) = _read_newest(Path(folder).absolute() / "best", 1, like, "", way_out)
     return saved

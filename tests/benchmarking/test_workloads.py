@@ -58,3 +58,13 @@ def test_examples_are_ids_that_end_and_never_change(monkeypatch):
     again = workloads.make_examples("g2p", workloads.make_config("g2p", {"seed": 5}))
     assert (lengths(*examples[:2]) == lengths(*again[:2])).all()
     assert (np.concatenate(examples.source) == np.concatenate(again.source)).all()
+
+
+def test_batches_come_in_the_order_that_a_training_has(monkeypatch):
+    monkeypatch.setattr(workloads, "EXAMPLES", 30)
+    changes = {"seed": 3, "data.batch_size": 8}  # data.seed is 0
+    seeds = []
+    for order in ("seed", "shared"):
+        config = workloads.make_config("g2p", {**changes, "data.order": order})
+        seeds.append(workloads.make_batches(workloads.make_examples("g2p", config), config).seed)
+    assert seeds == [3, 0]
