@@ -87,7 +87,8 @@ def define() -> flags.FlagValues:
         "torch-avx512",
         False,
         "Besides PyTorch as installed, let its matrix library (MKL) take this processor for"
-        " Intel's, so that it uses 512-bit instructions. Needs a C compiler.",
+        " Intel's, so that it uses the widest instructions there are: 512 bits with avx512f, else"
+        " 256. Needs a C compiler.",
         flag_values=values,
     )
     flags.DEFINE_enum(

@@ -41,24 +41,32 @@ def test_what_is_no_python_is_named(text, words, tmp_path):
 def test_the_library_answers_yes(monkeypatch, tmp_path):
     if not any(map(shutil.which, ("cc", "gcc", "clang"))):
         pytest.skip("no C compiler here")
-    monkeypatch.setattr(torch_arms, "instructions", lambda: {"avx512f"})
+    monkeypatch.setattr(torch_arms, "instructions", lambda: {"avx2"})
     library = torch_arms.build_library(tmp_path)
     assert ctypes.CDLL(str(library)).mkl_serv_intel_cpu_true() == 1
 
 
-def test_the_library_is_loaded_before_others_by_an_arm_of_its_own(monkeypatch, tmp_path):
+@pytest.mark.parametrize(
+    ("flags", "name"),
+    [({"avx2", "avx512f"}, "512-bit path"), ({"avx2"}, "256-bit path")],
+)
+def test_the_library_is_loaded_before_others_by_an_arm_of_its_own(
+    flags, name, monkeypatch, tmp_path
+):
+    monkeypatch.setattr(torch_arms, "instructions", lambda: flags)
     monkeypatch.setattr(torch_arms, "build_library", lambda folder: folder / "intel.so")
     monkeypatch.setattr(torch_arms, "find_python", lambda path: path)
     monkeypatch.setenv("LD_PRELOAD", "other.so")
     installed, wide = torch_arms.make_arms("python", True, tmp_path)
     assert installed.command == wide.command
+    assert (installed.name, wide.name) == ("as installed", name)
     assert installed.environment == {}
     assert wide.environment == {"LD_PRELOAD": f"{tmp_path / 'intel.so'} other.so"}
 
 
 @pytest.mark.parametrize(
     ("flags", "compiler", "words"),
-    [(set(), "cc", "no avx512f"), ({"avx512f"}, None, "no C compiler")],
+    [(set(), "cc", "no avx2"), ({"avx2"}, None, "no C compiler")],
 )
 def test_what_the_library_needs_is_named(flags, compiler, words, monkeypatch, tmp_path):
     monkeypatch.setattr(torch_arms, "instructions", lambda: flags)
@@ -69,7 +77,7 @@ def test_what_the_library_needs_is_named(flags, compiler, words, monkeypatch, tm
 
 def test_a_compiler_that_fails_is_quoted(monkeypatch, tmp_path):
     compiler = executable(tmp_path / "cc", "#!/bin/sh\necho broken >&2\nexit 1\n")
-    monkeypatch.setattr(torch_arms, "instructions", lambda: {"avx512f"})
+    monkeypatch.setattr(torch_arms, "instructions", lambda: {"avx2"})
     monkeypatch.setenv("CC", compiler)
     with pytest.raises(InputError, match="broken"):
         torch_arms.build_library(tmp_path)
