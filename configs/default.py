@@ -121,6 +121,7 @@ def get_config() -> ml_collections.ConfigDict:
     train.clip_norm = 1.0  # global gradient norm; 0 = no clipping
     train.label_smoothing = 0.0
     train.coverage_loss = 0.0  # weight of See et al.'s (2017) coverage loss; 0 = none
+    train.guided_alignment = 0.0  # weight of attention's cross-entropy to gold links; 0 = none
     train.accumulation = 1  # micro-batches an update; divides the batch size
     train.ema_decay = 0.0  # exponential moving average of the parameters, evaluated; 0 = none
     train.log_every = 50  # updates

@@ -154,6 +154,7 @@ RANGES: dict[str, Range] = {
     "train.clip_norm": _FROM_0,
     "train.label_smoothing": _BELOW_1,
     "train.coverage_loss": _FROM_0,
+    "train.guided_alignment": _FROM_0,
     "train.accumulation": _FROM_1,
     "train.ema_decay": _BELOW_1,
     "train.log_every": _FROM_1,

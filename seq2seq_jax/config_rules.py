@@ -177,11 +177,12 @@ def _train_rules(config: ConfigDict) -> Iterator[str]:
             f"train.best_metric = {train.best_metric} is measured in mode"
             f" {' or '.join(METRICS[train.best_metric])}; add it to evaluation.modes = {modes}"
         )
-    if train.coverage_loss and config.model.attention.score == "none":
-        yield (
-            "train.coverage_loss has nothing to cover with model.attention.score = none; set it to"
-            " 0, or take a score"
-        )
+    for name in ("coverage_loss", "guided_alignment"):
+        if train[name] and config.model.attention.score == "none":
+            yield (
+                f"train.{name} has no alignment to judge with model.attention.score = none; set it"
+                " to 0, or take a score"
+            )
     if train.best_metric == "valid/aer" and config.model.attention.score == "none":
         yield "train.best_metric = valid/aer needs alignments, which score = none does not have"
 

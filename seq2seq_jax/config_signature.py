@@ -22,6 +22,7 @@ TRACED = (
     "train.learning_rate",
     "train.label_smoothing",
     "train.coverage_loss",
+    "train.guided_alignment",
     "teacher_forcing.ratio",
     "teacher_forcing.temperature",
 )
@@ -60,6 +61,7 @@ def signature(config: ConfigDict) -> dict[str, Any]:
         "model.dropout.input > 0": dropout.input > 0,
         "model.dropout.output > 0": dropout.output > 0,
         "train.coverage_loss > 0": config.train.coverage_loss > 0,
+        "train.guided_alignment > 0": config.train.guided_alignment > 0,
         "teacher_forcing.ratio = 1 throughout": steady >= 1,
     }
 

@@ -15,7 +15,7 @@ Arrays end in their shape, one letter a dimension, with these meanings where a m
 
 from typing import Any, NamedTuple
 
-IntArray = Any  # of NumPy on the host, of JAX inside a compiled step
+IntArray = FloatArray = Any  # of NumPy on the host, of JAX inside a compiled step
 
 PAD, BOS, EOS, UNK = range(4)
 SPECIALS = ("<pad>", "<s>", "</s>", "<unk>")
@@ -46,12 +46,14 @@ class Batch(NamedTuple):
     """Examples as ids; a row ends in EOS and is filled up with PAD.
 
     `index_B` is the example's position in its split, -1 in rows that only fill up the batch
-    (all PAD); they take part in no sum.
+    (all PAD); they take part in no sum. `gold_BTS` is there, and not None, where gold links
+    guide attention: how they share each target token out over the source, all 0 without links.
     """
 
     source_BS: IntArray
     target_BT: IntArray
     index_B: IntArray
+    gold_BTS: FloatArray = None
 
 
 class Splits(NamedTuple):

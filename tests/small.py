@@ -97,17 +97,28 @@ def small_batch(sources=(5, 3, 1, 4), targets=(4, 2, 5, 1), seed=0):
     )
 
 
+def small_guided_batch():
+    """`small_batch` with gold shares: of some target tokens one, of some two source tokens."""
+    batch = small_batch()
+    gold_BTS = np.zeros((*batch.target_BT.shape, batch.source_BS.shape[1]), np.float32)
+    gold_BTS[0, 1, 3] = gold_BTS[2, 4, 0] = 1.0
+    gold_BTS[0, 2, 0:2] = gold_BTS[1, 0, 0:2] = 0.5
+    return batch._replace(gold_BTS=gold_BTS)
+
+
 def pad(batch, rows=0, source=0, target=0):
     """The same examples with filler rows and more padding behind them."""
+    gold = batch.gold_BTS
     return Batch(
         np.pad(batch.source_BS, ((0, rows), (0, source))),
         np.pad(batch.target_BT, ((0, rows), (0, target))),
         np.pad(batch.index_B, (0, rows), constant_values=-1),
+        gold if gold is None else np.pad(gold, ((0, rows), (0, target), (0, source))),
     )
 
 
 def take(batch, order):
-    return Batch(*(x[np.array(order)] for x in batch))
+    return jax.tree.map(lambda x: x[np.array(order)], batch)
 
 
 def forward(graphdef, params, batch, noise=None):

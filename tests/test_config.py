@@ -163,7 +163,14 @@ BAD_COMBINATIONS = [
         {"model.attention.heads": 4, "model.encoder.width": 65},
         "does not divide the memory's width, 130",
     ),
-    ({"train.coverage_loss": 1.0, "model.attention.score": "none"}, "nothing to cover"),
+    (
+        {"train.coverage_loss": 1.0, "model.attention.score": "none"},
+        "train.coverage_loss has no alignment to judge",
+    ),
+    (
+        {"train.guided_alignment": 1.0, "model.attention.score": "none"},
+        "train.guided_alignment has no alignment to judge",
+    ),
     ({"model.tied_embeddings": "output"}, "model.embedding = 64 has to equal"),
     (
         {"model.tied_embeddings": "all", "model.embedding": 128},

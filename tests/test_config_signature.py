@@ -8,7 +8,7 @@ from seq2seq_jax.config_signature import DECIDED, OWN, TRACED, obstacles, read_t
 from seq2seq_jax.training.optimizers import make_optimizer
 from seq2seq_jax.training.step import Hyper, init_state, make_hyper, make_train_step
 from seq2seq_jax.types import InputError
-from tests.small import small_batch, small_config, small_model
+from tests.small import small_config, small_guided_batch, small_model
 
 # Another value that a run could have, of every kind of key.
 NO_PART_OF_A_RUN = ("sweep.seeds", "sweep.cell", "sweep.baseline")
@@ -32,6 +32,7 @@ def changed(**changes):
             "model.dropout.input": 0.1,
             "model.dropout.output": 0.1,
             "train.coverage_loss": 0.5,
+            "train.guided_alignment": 0.5,
             "teacher_forcing.ratio": 0.5,
         }
     )
@@ -61,6 +62,7 @@ def test_the_lists_name_keys_each_once():
         ({"model.dropout.input": 0.0}, {"model.dropout.input": 0.1}, False),
         ({"model.dropout.output": 0.3}, {"model.dropout.output": 0.0}, False),
         ({"train.coverage_loss": 0.0}, {"train.coverage_loss": 1.0}, False),
+        ({"train.guided_alignment": 0.0}, {"train.guided_alignment": 1.0}, False),
         ({"teacher_forcing.ratio": 1.0}, {"teacher_forcing.ratio": 0.9}, False),
         ({"teacher_forcing.ratio": 0.0}, {"teacher_forcing.ratio": 0.9}, True),
         (
@@ -87,7 +89,7 @@ def step_of(config):
     optimizer = make_optimizer(config.train)
     arguments = (
         init_state(params, optimizer, config.train.ema_decay),
-        jax.tree.map(jax.numpy.asarray, small_batch()),
+        jax.tree.map(jax.numpy.asarray, small_guided_batch()),
         make_hyper(config, config.train.learning_rate, config.teacher_forcing.ratio),
         jax.random.key(config.seed),
     )
@@ -99,7 +101,12 @@ def test_traced_keys_change_no_program():
     one, two = small_config(), small_config()
     for config in (one, two):
         config.update_from_flattened_dict(
-            {"model.dropout.input": 0.1, "model.dropout.output": 0.1, "train.coverage_loss": 0.5}
+            {
+                "model.dropout.input": 0.1,
+                "model.dropout.output": 0.1,
+                "train.coverage_loss": 0.5,
+                "train.guided_alignment": 0.5,
+            }
         )
         config.teacher_forcing.feed = "softmax_mixture"  # reads its temperature
     values = configs.flatten(two)

@@ -8,7 +8,7 @@ from pathlib import Path
 import ml_collections
 import numpy as np
 
-from seq2seq_jax.data.links import word_sizes
+from seq2seq_jax.data.links import Shares, share_out, word_sizes
 from seq2seq_jax.data.sources import load_pairs, read_pairs
 from seq2seq_jax.data.vocabulary import Vocabulary, build
 from seq2seq_jax.types import InputError, Pair, Splits
@@ -21,6 +21,7 @@ __all__ = [
     "Encoded",
     "Vocabulary",
     "encode",
+    "gold_shares",
     "load_data",
     "load_pairs",
     "with_test",
@@ -80,7 +81,7 @@ def load_data(
     source, target = vocabularies or _build(pairs.train, data)
     encoded = {split: encode(getattr(pairs, split), source, target) for split in SPLITS}
     for split in ("valid", "test"):
-        _check_links(getattr(pairs, split), encoded[split], source, target)
+        _sizes_of_words(getattr(pairs, split), encoded[split], source, target)  # raises
     train, kept = encoded["train"], []
     limits = [data[side].max_length or np.inf for side in ("source", "target")]
     for i, (s, t) in enumerate(zip(train.source, train.target, strict=True)):
@@ -111,7 +112,7 @@ def with_test(found: Data, files: str, data: ml_collections.ConfigDict) -> Data:
     if not pairs:
         raise InputError(f"--files={files!r}: there is no pair in it")
     encoded = encode(pairs, found.source, found.target)
-    _check_links(pairs, encoded, found.source, found.target)
+    _sizes_of_words(pairs, encoded, found.source, found.target)  # raises
     return replace(
         found, pairs=found.pairs._replace(test=pairs), encoded=found.encoded | {"test": encoded}
     )
@@ -125,14 +126,37 @@ def encode(pairs: Sequence[Pair], source: Vocabulary, target: Vocabulary) -> Enc
     )
 
 
-def _check_links(
+def gold_shares(data: Data) -> list[Shares]:
+    """What the sure gold links of each training pair ask of its alignment.
+
+    Raises InputError where no pair has any, or the words of one cannot be told.
+    """
+    pairs, encoded = data.pairs.train, data.encoded["train"]
+    if not any(pair.alignment for pair in pairs):
+        raise InputError(
+            "train.guided_alignment needs gold links, and no pair of the training split has any;"
+            " set it to 0, or name a third file with them in data.train"
+        )
+    sizes = _sizes_of_words(pairs, encoded, data.source, data.target)
+    return [share_out(p.alignment or (), *own) for p, own in zip(pairs, sizes, strict=True)]
+
+
+def _sizes_of_words(
     pairs: Sequence[Pair], encoded: Encoded, source: Vocabulary, target: Vocabulary
-) -> None:
-    """Raises InputError where evaluation could not tell the words of a pair with gold links."""
-    for pair, source_ids, target_ids in zip(pairs, encoded.source, encoded.target, strict=True):
-        if pair.alignment is not None:
-            word_sizes(source, pair.source, len(source_ids) - 1)
-            word_sizes(target, pair.target, len(target_ids) - 1)
+) -> list[tuple[list[int], list[int]]]:
+    """The tokens of each word, source and target, of each pair with gold links; of others none.
+
+    Raises InputError where the words of a pair with gold links cannot be told.
+    """
+    return [
+        (
+            word_sizes(source, pair.source, len(source_ids) - 1),
+            word_sizes(target, pair.target, len(target_ids) - 1),
+        )
+        if pair.alignment is not None
+        else ([], [])
+        for pair, source_ids, target_ids in zip(pairs, encoded.source, encoded.target, strict=True)
+    ]
 
 
 def _build(train: Sequence[Pair], data: ml_collections.ConfigDict) -> tuple[Vocabulary, Vocabulary]:

@@ -1,13 +1,14 @@
 """Batches of a few fixed shapes, by random access, and the Grain iterator over them."""
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Int
 
 from seq2seq_jax.data.buckets import Shape, assign, choose_buckets, padding_share
+from seq2seq_jax.data.links import Shares
 from seq2seq_jax.types import PAD, Batch, InputError
 
 if TYPE_CHECKING:
@@ -46,8 +47,8 @@ class Batches:
     seed can train in one program, each on its own batches. Without a seed the batches come once, in
     order: shape by shape, then by index.
 
-    `source` and `target` hold one array of ids an example. Raises InputError where an example
-    fits no shape.
+    `source` and `target` hold one array of ids an example; `gold`, where attention is guided, its
+    shares. Raises InputError where an example fits no shape.
     """
 
     def __init__(
@@ -57,6 +58,7 @@ class Batches:
         shapes: Sequence[Shape],
         batch_size: int,
         seed: int | None = None,
+        gold: Sequence[Shares] | None = None,
     ):
         self.shapes = tuple(sorted(shapes, key=lambda shape: (sum(shape), shape)))
         self.batch_size = batch_size
@@ -65,6 +67,10 @@ class Batches:
         # Two flat arrays instead of many small ones: worker processes get them by pickle.
         self._source, self._source_start = _flatten(source)
         self._target, self._target_start = _flatten(target)
+        self._gold = None
+        if gold is not None:
+            joined = Shares(*(np.concatenate(parts) for parts in zip(*gold, strict=True)))
+            self._gold = joined, _starts(shares.share_G for shares in gold)
         bucket_N = assign(self.lengths_N2, self.shapes)
         if seed is not None and not len(bucket_N):
             raise InputError("no examples to make batches of")
@@ -87,6 +93,7 @@ class Batches:
             self._rows(self._source, self._source_start, chosen, source_length),
             self._rows(self._target, self._target_start, chosen, target_length),
             index_B,
+            self._gold_rows(chosen, target_length, source_length),
         )
 
     def blanks(self) -> list[Batch]:
@@ -97,16 +104,26 @@ class Batches:
                 np.zeros((rows, s), np.int32),
                 np.zeros((rows, t), np.int32),
                 np.full(rows, -1, np.int32),
+                self._gold_rows(np.array([], np.int64), t, s),
             )
             for s, t in self.shapes
         ]
 
     def _rows(self, flat: np.ndarray, start: np.ndarray, chosen: np.ndarray, width: int):
         rows = np.full((self.batch_size, width), PAD, np.int32)
-        place_KT = start[chosen][:, None] + np.arange(width)
-        real_KT = place_KT < start[chosen + 1][:, None]
-        rows[: len(chosen)][real_KT] = flat[place_KT[real_KT]]
+        real_KT, place_R = _places(start, chosen, width)
+        rows[: len(chosen)][real_KT] = flat[place_R]
         return rows
+
+    def _gold_rows(self, chosen: np.ndarray, positions: int, width: int) -> np.ndarray | None:
+        if self._gold is None:
+            return None
+        (place_G2, share_G), start = self._gold
+        most = int(np.diff(start)[chosen].max(initial=0))
+        real_KG, place_R = _places(start, chosen, most)
+        gold_BTS = np.zeros((self.batch_size, positions, width), np.float32)
+        gold_BTS[(np.nonzero(real_KG)[0], *place_G2[place_R].T)] = share_G[place_R]
+        return gold_BTS
 
     def _plan(self, epoch: int) -> list[_Piece]:
         """The batches of one epoch. Two epochs are kept: reading ahead crosses their border."""
@@ -163,7 +180,8 @@ class StackedBatches:
 
 
 def stack(batches: Sequence[Batch]) -> Batch:
-    return Batch(*(np.stack(arrays) for arrays in zip(*batches, strict=True)))
+    parts = zip(*batches, strict=True)
+    return Batch(*(None if arrays[0] is None else np.stack(arrays) for arrays in parts))
 
 
 def lengths(source: Sequence, target: Sequence) -> Int[np.ndarray, "N 2"]:
@@ -189,7 +207,16 @@ def make_iterator(
 
 def _flatten(rows: Sequence) -> tuple[np.ndarray, np.ndarray]:
     """All ids in one array, and where each example starts (one entry more than examples)."""
-    start = np.zeros(len(rows) + 1, np.int64)
-    np.cumsum([len(row) for row in rows], out=start[1:])
     flat = np.concatenate([np.asarray(row, np.int32) for row in rows]) if len(rows) else []
-    return np.asarray(flat, np.int32), start
+    return np.asarray(flat, np.int32), _starts(rows)
+
+
+def _starts(rows: Iterable) -> np.ndarray:
+    return np.cumsum([0, *map(len, rows)], dtype=np.int64)
+
+
+def _places(start: np.ndarray, chosen: np.ndarray, width: int) -> tuple[np.ndarray, np.ndarray]:
+    """Which of `width` columns each chosen example fills, and the flat places of what is there."""
+    place_KW = start[chosen][:, None] + np.arange(width)
+    real_KW = place_KW < start[chosen + 1][:, None]
+    return real_KW, place_KW[real_KW]

@@ -41,7 +41,7 @@ class BatchIterator(grain.DatasetIterator[Batch]):
         batch = next(self._open())
         self._next += 1
         # Copies: arrays of worker processes lie in shared memory, which must not outlive them.
-        return Batch(*(np.array(array) for array in batch)) if self._workers else batch
+        return jax.tree.map(np.array, batch) if self._workers else batch
 
     def get_state(self) -> dict[str, Any]:
         return {"next_index": self._next}

@@ -5,6 +5,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
+from jaxtyping import Float, Int
+
 from seq2seq_jax.data.vocabulary import Vocabulary
 from seq2seq_jax.types import InputError, Pair
 
@@ -16,6 +19,17 @@ class Gold(NamedTuple):
 
     sure: tuple[tuple[int, int], ...]
     possible: tuple[tuple[int, int], ...]
+
+
+class Shares(NamedTuple):
+    """The soft alignment that the gold links of a pair ask for, where it is not 0.
+
+    Entry g says that the target token place_G2[g, 0] gives the source token place_G2[g, 1] the
+    share share_G[g] of its weight.
+    """
+
+    place_G2: Int[np.ndarray, "G 2"]
+    share_G: Float[np.ndarray, " G"]
 
 
 def with_links(pairs: Sequence[Pair], lines: Sequence[str], path: Path) -> list[Pair]:
@@ -63,3 +77,29 @@ def word_sizes(vocabulary: Vocabulary, text: str, count: int) -> list[int]:
             f" {sum(sizes)}: write it with single spaces, in the Unicode form that the config names"
         )
     return sizes
+
+
+def share_out(
+    links: Sequence[tuple[int, int]], source_sizes: Sequence[int], target_sizes: Sequence[int]
+) -> Shares:
+    """Links (source word, target word) as shares of tokens; `sizes`: the tokens of each word.
+
+    Each token of a target word looks at all tokens of all words that it is linked to, alike.
+    """
+    source_tokens, target_tokens = _tokens(source_sizes), _tokens(target_sizes)
+    words: dict[int, set[int]] = {}
+    for source, target in links:
+        words.setdefault(target, set()).add(source)
+    places, shares = [], []
+    for target, sources in words.items():
+        looked_at = [token for source in sorted(sources) for token in source_tokens[source]]
+        for token in target_tokens[target]:
+            places += [(token, other) for other in looked_at]
+            shares += [1 / len(looked_at)] * len(looked_at)
+    return Shares(np.array(places, np.int32).reshape(-1, 2), np.array(shares, np.float32))
+
+
+def _tokens(sizes: Sequence[int]) -> list[range]:
+    """The tokens of each word."""
+    ends = np.cumsum(sizes).tolist()
+    return [range(end - size, end) for end, size in zip(ends, sizes, strict=True)]

@@ -10,7 +10,7 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from seq2seq_jax import config as configs
-from seq2seq_jax.data import Data, Vocabulary, load_data
+from seq2seq_jax.data import Data, Vocabulary, gold_shares, load_data
 from seq2seq_jax.data.batching import Batches, choose_buckets, lengths, padding_share
 from seq2seq_jax.decoding.translate import Translator
 from seq2seq_jax.evaluation.bootstrap import intervals
@@ -50,6 +50,7 @@ class Assembly:
             shapes_of(config, self.data),
             config.data.batch_size,
             order_seed(config),
+            gold_shares(self.data) if config.train.guided_alignment else None,
         )
         sizes = len(self.data.source), len(self.data.target)
         self.graphdef, self._draw = initializer(config.model, *sizes)

@@ -83,7 +83,7 @@ class CompiledStep:
 
 
 def _signature(batch: Batch, forced: bool) -> Signature:
-    return *(array.shape for array in batch), forced
+    return *(array.shape for array in jax.tree.leaves(batch)), forced
 
 
 def _described(array) -> jax.ShapeDtypeStruct:

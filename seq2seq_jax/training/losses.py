@@ -207,6 +207,17 @@ def _compare(logits_KV, gold_K, smoothing) -> tuple[TokenSums, Float[Array, "K V
     return TokenSums(*(jnp.where(real_K, part, 0.0) for part in parts)), slope_KV
 
 
+def guided_alignment_loss(
+    alignment_BTNS: Float[Array, "B T N S"], gold_BTS: Float[Array, "B T S"]
+) -> Float[Array, ""]:
+    """Sum over t and s of -gold_ts log alignment_ts, of the mean of heads (Chen et al. 2016).
+
+    A weight below 1e-30, as sparse normalisers and windows give, counts as that, without gradient.
+    """
+    mean_BTS = alignment_BTNS.mean(axis=2)
+    return -jnp.sum(gold_BTS * jnp.log(jnp.maximum(mean_BTS, 1e-30)))
+
+
 def coverage_loss(
     alignment_BTNS: Float[Array, "B T N S"], target_BT: Int[Array, "B T"]
 ) -> Float[Array, ""]:

@@ -17,7 +17,7 @@ from seq2seq_jax.training import teacher_forcing
 from seq2seq_jax.training.deferred import deferred
 from seq2seq_jax.training.either import either
 from seq2seq_jax.training.feeds import Feed
-from seq2seq_jax.training.losses import coverage_loss, cross_entropy
+from seq2seq_jax.training.losses import coverage_loss, cross_entropy, guided_alignment_loss
 from seq2seq_jax.training.mesh import sum_over_devices
 from seq2seq_jax.training.optimizers import clip_scale
 from seq2seq_jax.types import Batch, InputError
@@ -53,6 +53,7 @@ class Hyper(NamedTuple):
     label_smoothing: Float[Array, ""]
     attention_temperature: Float[Array, ""]
     coverage_loss: Float[Array, ""]
+    guided_alignment: Float[Array, ""]
 
 
 def make_hyper(config, learning_rate: float, ratio: float) -> Hyper:
@@ -70,6 +71,7 @@ def make_hyper(config, learning_rate: float, ratio: float) -> Hyper:
         "label_smoothing": config.train.label_smoothing,
         "attention_temperature": config.model.attention.temperature,
         "coverage_loss": config.train.coverage_loss,
+        "guided_alignment": config.train.guided_alignment,
     }
     return Hyper(**jax.tree.map(np.float32, numbers))
 
@@ -126,7 +128,7 @@ def make_train_step(
     through = forcing.gradient == "through"
     # Rates are traced, but where there is no dropout no mask is drawn at all.
     drops_input, drops_output = config.model.dropout.input > 0, config.model.dropout.output > 0
-    covers = config.train.coverage_loss > 0
+    covers, is_guided = config.train.coverage_loss > 0, config.train.guided_alignment > 0
 
     def objective(params, batch: Batch, hyper: Hyper, key, part, *, forced: bool):
         model = nnx.merge(graphdef, params)
@@ -172,6 +174,9 @@ def make_train_step(
         total = sums.objective
         if covers:
             total += hyper.coverage_loss * coverage_loss(unrolled.alignment_BTNS, batch.target_BT)
+        if is_guided:
+            away = guided_alignment_loss(unrolled.alignment_BTNS, batch.gold_BTS)
+            total += hyper.guided_alignment * away
         return total, {
             "loss": sums.loss,
             "correct": sums.correct,

@@ -123,7 +123,7 @@ def rows(batches):
     """The examples of an epoch."""
     found = {}
     for i in range(batches.per_epoch):
-        for source, target, index in zip(*batches[i], strict=True):
+        for source, target, index in zip(*batches[i][:3], strict=True):
             if index >= 0:
                 found[int(index)] = tuple(source[source != PAD]), tuple(target[target != PAD])
     return found

@@ -31,6 +31,8 @@ def test_overrides_are_checked():
     for name in ("luong", "small"):
         with pytest.raises(InputError, match=r"data\.name: a workload has data of its own"):
             workloads.make_config(name, {"data.name": "copy"})
+        with pytest.raises(InputError, match=r"train\.guided_alignment: .* no gold links"):
+            workloads.make_config(name, {"train.guided_alignment": 1.0})
 
 
 def test_lengths_are_those_of_the_real_data():

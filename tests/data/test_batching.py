@@ -45,7 +45,7 @@ def test_every_example_once_an_epoch_with_its_own_ids(seed):
         seen = []
         for i in range(run.per_epoch):
             batch = run[epoch * run.per_epoch + i]
-            for source, target, index in zip(*batch, strict=True):
+            for source, target, index in zip(*batch[:3], strict=True):
                 if index < 0:
                     continue
                 seen.append(int(index))

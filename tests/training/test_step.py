@@ -22,6 +22,7 @@ from tests.small import (
     pad,
     small_batch,
     small_config,
+    small_guided_batch,
     small_model,
 )
 
@@ -38,6 +39,7 @@ def hyper(learning_rate=RATE, ratio=1.0, dropout=0.0, **others):
         "label_smoothing": 0.0,
         "attention_temperature": 1.0,
         "coverage_loss": 0.0,
+        "guided_alignment": 0.0,
     }
     values = neutral | others | {"learning_rate": learning_rate, "ratio": ratio}
     values |= {"dropout_input": dropout, "dropout_output": dropout}
@@ -271,10 +273,10 @@ def test_new_numbers_compile_nothing():
     step, traces = stepper(
         model=(("dropout.input", 0.1), ("dropout.output", 0.1)),
         forcing=(("feed", "gumbel"), ("gradient", "through")),
-        train=(("coverage_loss", 1.0),),
+        train=(("coverage_loss", 1.0), ("guided_alignment", 1.0)),
     )
-    batch, state = jax.tree.map(jnp.asarray, BATCH), start()
-    base = hyper(0.5, 0.9, 0.1, label_smoothing=0.1, coverage_loss=0.5)
+    batch, state = jax.tree.map(jnp.asarray, small_guided_batch()), start()
+    base = hyper(0.5, 0.9, 0.1, label_smoothing=0.1, coverage_loss=0.5, guided_alignment=0.5)
     updates = {"base": (base, KEY), "key": (base, jax.random.key(1))}
     for name in Hyper._fields:
         updates[name] = (base._replace(**{name: jnp.float32(0.25)}), KEY)
