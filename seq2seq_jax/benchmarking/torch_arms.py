@@ -146,8 +146,7 @@ def find_python(path: str | None) -> str:
 def build_library(folder: Path) -> Path:
     """A shared library that, loaded before MKL, lets it take any processor for Intel's.
 
-    Without 512-bit instructions that gains too: MKL's products of 2,048 x 2,048 went from 105 to
-    130 GFLOP/s on an AMD EPYC that has avx2 alone.
+    Without 512-bit instructions that gains too (benchmarks/README.md, "A processor without").
     """
     if "avx2" not in instructions():
         raise InputError(

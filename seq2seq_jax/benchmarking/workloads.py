@@ -144,7 +144,9 @@ def make_config(name: str, overrides: Mapping[str, Any]) -> ConfigDict:
     config.update_from_flattened_dict(dict(overrides))
     configs.validate(config)
     if config.train.guided_alignment:
-        raise InputError("train.guided_alignment: the data of a workload have no gold links")
+        raise InputError(
+            "train.guided_alignment: a workload's data have no gold links; set it to 0"
+        )
     return config
 
 

@@ -81,7 +81,7 @@ def load_data(
     source, target = vocabularies or _build(pairs.train, data)
     encoded = {split: encode(getattr(pairs, split), source, target) for split in SPLITS}
     for split in ("valid", "test"):
-        _sizes_of_words(getattr(pairs, split), encoded[split], source, target)  # raises
+        _check_links(split, getattr(pairs, split), encoded[split], source, target)
     train, kept = encoded["train"], []
     limits = [data[side].max_length or np.inf for side in ("source", "target")]
     for i, (s, t) in enumerate(zip(train.source, train.target, strict=True)):
@@ -112,7 +112,7 @@ def with_test(found: Data, files: str, data: ml_collections.ConfigDict) -> Data:
     if not pairs:
         raise InputError(f"--files={files!r}: there is no pair in it")
     encoded = encode(pairs, found.source, found.target)
-    _sizes_of_words(pairs, encoded, found.source, found.target)  # raises
+    _check_links("--files", pairs, encoded, found.source, found.target)
     return replace(
         found, pairs=found.pairs._replace(test=pairs), encoded=found.encoded | {"test": encoded}
     )
@@ -135,28 +135,41 @@ def gold_shares(data: Data) -> list[Shares]:
     if not any(pair.alignment for pair in pairs):
         raise InputError(
             "train.guided_alignment needs gold links, and no pair of the training split has any;"
-            " set it to 0, or name a third file with them in data.train"
+            " set it to 0, or take data.name = text with a third file in data.train"
         )
-    sizes = _sizes_of_words(pairs, encoded, data.source, data.target)
-    return [share_out(p.alignment or (), *own) for p, own in zip(pairs, sizes, strict=True)]
-
-
-def _sizes_of_words(
-    pairs: Sequence[Pair], encoded: Encoded, source: Vocabulary, target: Vocabulary
-) -> list[tuple[list[int], list[int]]]:
-    """The tokens of each word, source and target, of each pair with gold links; of others none.
-
-    Raises InputError where the words of a pair with gold links cannot be told.
-    """
     return [
-        (
+        share_out(pair.alignment, *_word_sizes("train", pair, *ids, data.source, data.target))
+        if pair.alignment
+        else share_out((), (), ())
+        for pair, *ids in zip(pairs, encoded.source, encoded.target, strict=True)
+    ]
+
+
+def _check_links(
+    split: str, pairs: Sequence[Pair], encoded: Encoded, source: Vocabulary, target: Vocabulary
+) -> None:
+    """Raises InputError where evaluation could not tell the words of a pair with gold links."""
+    for pair, *ids in zip(pairs, encoded.source, encoded.target, strict=True):
+        if pair.alignment is not None:
+            _word_sizes(split, pair, *ids, source, target)
+
+
+def _word_sizes(
+    split: str,
+    pair: Pair,
+    source_ids: np.ndarray,
+    target_ids: np.ndarray,
+    source: Vocabulary,
+    target: Vocabulary,
+) -> tuple[list[int], list[int]]:
+    """The tokens of each word, of the source and of the target."""
+    try:
+        return (
             word_sizes(source, pair.source, len(source_ids) - 1),
             word_sizes(target, pair.target, len(target_ids) - 1),
         )
-        if pair.alignment is not None
-        else ([], [])
-        for pair, source_ids, target_ids in zip(pairs, encoded.source, encoded.target, strict=True)
-    ]
+    except InputError as error:
+        raise InputError(f"{split}: {error}") from None
 
 
 def _build(train: Sequence[Pair], data: ml_collections.ConfigDict) -> tuple[Vocabulary, Vocabulary]:

@@ -119,7 +119,7 @@ class Batches:
         if self._gold is None:
             return None
         (place_G2, share_G), start = self._gold
-        most = int(np.diff(start)[chosen].max(initial=0))
+        most = int((start[chosen + 1] - start[chosen]).max(initial=0))
         real_KG, place_R = _places(start, chosen, most)
         gold_BTS = np.zeros((self.batch_size, positions, width), np.float32)
         gold_BTS[(np.nonzero(real_KG)[0], *place_G2[place_R].T)] = share_G[place_R]

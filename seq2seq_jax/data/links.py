@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Sequence
+from itertools import accumulate
 from pathlib import Path
 from typing import NamedTuple
 
@@ -68,7 +69,7 @@ def word_sizes(vocabulary: Vocabulary, text: str, count: int) -> list[int]:
 
     Raises InputError where the words by themselves have more or fewer.
     """
-    sizes = [len(vocabulary.tokenize(word)) for word in text.split()]
+    sizes = [vocabulary.size(word) for word in text.split()]
     if vocabulary.kind == "character":  # the space behind a word is one, too
         sizes[:-1] = [size + 1 for size in sizes[:-1]]
     if sum(sizes) != count:
@@ -84,7 +85,8 @@ def share_out(
 ) -> Shares:
     """Links (source word, target word) as shares of tokens; `sizes`: the tokens of each word.
 
-    Each token of a target word looks at all tokens of all words that it is linked to, alike.
+    Each token of a target word looks at all tokens of all words that it is linked to, alike. A word
+    may have none: sentencepiece has none for its own mark of a space.
     """
     source_tokens, target_tokens = _tokens(source_sizes), _tokens(target_sizes)
     words: dict[int, set[int]] = {}
@@ -93,13 +95,12 @@ def share_out(
     places, shares = [], []
     for target, sources in words.items():
         looked_at = [token for source in sorted(sources) for token in source_tokens[source]]
-        for token in target_tokens[target]:
-            places += [(token, other) for other in looked_at]
-            shares += [1 / len(looked_at)] * len(looked_at)
+        asked = [(token, other) for token in target_tokens[target] for other in looked_at]
+        places += asked
+        shares += [1 / len(looked_at) for _ in asked]
     return Shares(np.array(places, np.int32).reshape(-1, 2), np.array(shares, np.float32))
 
 
 def _tokens(sizes: Sequence[int]) -> list[range]:
     """The tokens of each word."""
-    ends = np.cumsum(sizes).tolist()
-    return [range(end - size, end) for end, size in zip(ends, sizes, strict=True)]
+    return [range(end - size, end) for end, size in zip(accumulate(sizes), sizes, strict=True)]

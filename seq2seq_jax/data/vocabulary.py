@@ -71,6 +71,16 @@ class Vocabulary:
 
         return sentencepiece.SentencePieceProcessor(model_proto=self.model)
 
+    @functools.cached_property
+    def _sizes(self) -> dict[str, int]:
+        return {}
+
+    def size(self, word: str) -> int:
+        """How many tokens a word has by itself; remembered, since words come again and again."""
+        if (found := self._sizes.get(word)) is None:
+            found = self._sizes[word] = len(self.tokenize(word))
+        return found
+
     def tokenize(self, text: str) -> list[str]:
         """The tokens of the normalised text; those of unknown spelling keep it."""
         text = normalize(text, self.lowercase, self.unicode)

@@ -224,7 +224,9 @@ def shapes_of(config: ConfigDict, data: Data):
     encoded = data.encoded["train"]
     pairs = lengths(encoded.source, encoded.target)
     shapes = choose_buckets(pairs, config.data.buckets, config.data.batch_size)
-    rows = config.data.batch_size // config.train.accumulation
+    rows = config.data.batch_size
+    if not config.train.guided_alignment:  # gold alignments are there of a whole batch at once
+        rows //= config.train.accumulation
     refuse_what_cannot_fit(config, data, ["train"], shapes[-1], rows)
     return shapes
 

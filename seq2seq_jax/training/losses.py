@@ -210,7 +210,8 @@ def _compare(logits_KV, gold_K, smoothing) -> tuple[TokenSums, Float[Array, "K V
 def guided_alignment_loss(
     alignment_BTNS: Float[Array, "B T N S"], gold_BTS: Float[Array, "B T S"]
 ) -> Float[Array, ""]:
-    """Sum over t and s of -gold_ts log alignment_ts, of the mean of heads (Chen et al. 2016).
+    """Sum over t and s of -gold_ts log alignment_ts, of the mean of heads (Chen et al. 2016, with
+    the cross-entropy of Liu et al. 2016).
 
     A weight below 1e-30, as sparse normalisers and windows give, counts as that, without gradient.
     """

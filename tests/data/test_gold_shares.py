@@ -9,8 +9,8 @@ from seq2seq_jax.data.links import share_out
 from seq2seq_jax.data.vocabulary import Vocabulary
 from seq2seq_jax.types import SPECIALS, InputError, Pair, Splits
 
-SOURCE_SIZES, TARGET_SIZES = [2, 1, 3], [1, 2, 0, 1]
-LINKS = [(0, 1), (2, 1), (1, 3), (2, 2), (2, 1)]  # word 0 is not linked, word 2 has no token
+SOURCE_SIZES, TARGET_SIZES = [2, 1, 3, 0], [1, 2, 0, 1, 1]
+LINKS = [(0, 1), (2, 1), (1, 3), (3, 3), (2, 2), (2, 1), (3, 4)]  # some with a word of no token
 
 
 def dense(shares, target, source):
@@ -22,14 +22,14 @@ def dense(shares, target, source):
 
 def test_a_linked_token_looks_at_all_tokens_of_its_words_alike():
     """The matrix of links between the matrices of which token is of which word."""
-    links = np.zeros((4, 3))
+    links = np.zeros((5, 4))
     links[tuple(np.array(LINKS)[:, ::-1].T)] = 1
     of_target, of_source = (
         np.repeat(np.eye(len(sizes)), sizes, axis=0) for sizes in (TARGET_SIZES, SOURCE_SIZES)
     )
     asked = of_target @ links @ of_source.T
     asked /= np.maximum(asked.sum(axis=1, keepdims=True), 1)
-    found = dense(share_out(LINKS, SOURCE_SIZES, TARGET_SIZES), 4, 6)
+    found = dense(share_out(LINKS, SOURCE_SIZES, TARGET_SIZES), 5, 6)
     np.testing.assert_allclose(found, asked, atol=1e-7)
 
 
@@ -113,3 +113,13 @@ def test_guidance_needs_links(links):
     pairs = [Pair("a", "b", links)]
     with pytest.raises(InputError, match=r"train\.guided_alignment needs gold links, and no pair"):
         gold_shares(data(pairs))
+
+
+def test_a_pair_whose_words_cannot_be_told_is_named_with_its_split():
+    pairs = [Pair("a  b", "b", ((0, 0),))]
+    with pytest.raises(
+        InputError, match=r"^train: gold links count words, but 'a  b' has 4 tokens"
+    ):
+        gold_shares(data(pairs, "character"))
+    unlinked = [Pair("a", "b", ((0, 0),)), Pair("a  b", "b", ())]
+    assert len(gold_shares(data(unlinked, "character"))) == 2

@@ -128,6 +128,18 @@ def test_pairs_that_no_memory_holds_are_named(shapes, limit, words, monkeypatch)
     shapes(config, data)
 
 
+def test_gold_alignments_are_of_a_whole_batch_however_it_is_accumulated(monkeypatch):
+    encoded = {"train": Encoded(*[[np.full(10, EOS, np.int32)]] * 2)}
+    data = dataclasses.replace(small_data(GOLD), encoded=encoded)
+    config = small_config()
+    config.data.batch_size, config.train.accumulation = 16, 4
+    monkeypatch.setattr(memory.processor, "memory", lambda: 4 * 16 * 10 * 10 - 1)
+    shapes_of(config, data)
+    config.train.guided_alignment = 1.0
+    with pytest.raises(InputError, match="a batch of 16 as long"):
+        shapes_of(config, data)
+
+
 def test_what_is_no_split_and_no_list_is_named():
     evaluator = Evaluator(small_config(), small_model()[0], small_data(GOLD), [(4, 4)])
     with pytest.raises(InputError, match=r"split='tst': .*; there are test"):

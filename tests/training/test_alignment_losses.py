@@ -39,7 +39,7 @@ def covered(alignment_BTNS) -> float:
 
 
 def guided(alignment_BTNS) -> float:
-    """Chen et al. (2016): of each linked token, with the mean of the heads."""
+    """The cross-entropy of Liu et al. (2016), of each linked token, with the mean of the heads."""
     total = 0.0
     for row, t, s in zip(*np.nonzero(GOLD), strict=True):
         total -= GOLD[row, t, s] * np.log(alignment_BTNS[row, t, :, s].mean())
