@@ -40,7 +40,7 @@ SMALL = {
 OWN = [
     {},
     {"seed": 1, "model.attention.temperature": 0.5, "teacher_forcing.ratio": 1.0},
-    {"seed": 2, "train.learning_rate": 1e30, "train.schedule": "linear", "train.warmup_steps": 1},
+    {"seed": 2, "train.learning_rate": 1e38, "train.schedule": "linear", "train.warmup_steps": 1},
 ]
 
 

@@ -45,7 +45,7 @@ def together(folder, configs, params, evaluate, shapes=((8, 8),), graphdef=None,
 SHAPES = ((4, 4), (8, 8))
 MEMBERS = [
     {},
-    {"train.learning_rate": 1e30},
+    {"train.learning_rate": 1e38},
     {
         "seed": 3,
         "model.dropout.output": 0.4,
@@ -134,7 +134,7 @@ def test_no_gradient_is_taken_of_a_run_that_has_ended(tmp_path, monkeypatch):
 
     monkeypatch.setattr(step, "cross_entropy", counting)
     monkeypatch.setattr(population, "in_turn", lambda: True)
-    changes = {}, {}, {"train.learning_rate": 1e30}, {"train.patience": 1}
+    changes = {}, {}, {"train.learning_rate": 1e38}, {"train.patience": 1}
     configs = [real_config({"train.eval_every": 5, **own}) for own in changes]
     graphdef, draw = initializer(configs[0].model, SIZE, SIZE)
     params = [draw(named(jax.random.key(0), "model"))] * len(configs)
