@@ -51,8 +51,8 @@ def data(pairs, kind="space"):
     return Data(letters, letters, Splits(pairs, [], []), encoded)
 
 
-def run(seed=None, pairs=PAIRS):
-    found = data(pairs)
+def run(seed=None):
+    found = data(PAIRS)
     train = found.encoded["train"]
     return Batches(train.source, train.target, [(3, 3), (5, 4)], 3, seed, gold_shares(found))
 
